@@ -1,0 +1,3 @@
+//! AArch64: one file an instruction set.
+
+pub mod neon;

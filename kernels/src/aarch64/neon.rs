@@ -1,0 +1,310 @@
+//! NEON: `umull` and `uadalp` over u8, exact for all input.
+//!
+//! Instruction: `umull` multiplies 8 pairs of u8 into u16, which 255 * 255 fits; `uadalp` adds neighbouring u16
+//! to 4 sums of 32 bits. Nothing saturates or wraps before those. Registers: 16 accumulators (4 x 4, four partial
+//! sums each), 4 rhs, 1 lhs, up to 8 products.
+//! ```text
+//! one step (16 k) of row i             rhs panel: 4 columns of 16 k
+//!   a = l[i][k..k+16]                    k0 k1 .. k15 of column 0          r0
+//!   acc[i][j] += pairs(a.low * rj.low)   k0 k1 .. k15 of column 1          r1
+//!   acc[i][j] += pairs(a.high * rj.high) .. 2, 3                           r2 r3
+//! the end: two rounds of pairwise sums turn acc[i][0..4] into row i of the tile
+//! ```
+//! HEADER
+
+use core::arch::aarch64::*;
+
+use crate::cpu::Features;
+use crate::lanes::{Factor, Lanes, Rule};
+use crate::microkernel::{Microkernel, Tile, entries};
+use crate::packing::NoGather;
+use crate::panel::{Elem, Panel};
+use crate::rounding::Rounding;
+
+/// The microkernel.
+pub struct Neon;
+
+const MR: usize = 4;
+const NR: usize = 4;
+/// Codes of a register.
+const STEP: usize = 16;
+
+// SAFETY: `multiply` reads `rows` x k of lhs and 4 x k of rhs at the offsets of their layouts, and writes
+// `rows` x 4 sums.
+unsafe impl Microkernel for Neon {
+    const BACKEND: &'static str = "neon";
+    const NAME: &'static str = "arm-neon-umull-4x4";
+    const NEEDS: Features = Features::NEON;
+    const MR: usize = MR;
+    const NR: usize = NR;
+    const K_STEP: usize = STEP;
+    const LHS: Panel = Panel { width: MR, group: Panel::ROWS, elem: Elem::U8 };
+    const RHS: Panel = Panel { width: NR, group: STEP, elem: Elem::U8 };
+    type Lanes = NeonLanes;
+    type Gather = NoGather;
+
+    #[inline(always)]
+    unsafe fn tile(tile: Tile) {
+        // SAFETY: Features, Lhs, Rhs, Acc, passed on.
+        unsafe {
+            match tile.rows {
+                1 => multiply::<1>(tile),
+                2 => multiply::<2>(tile),
+                3 => multiply::<3>(tile),
+                _ => multiply::<4>(tile),
+            }
+        }
+    }
+
+    entries!("neon");
+}
+
+/// Multiplies `R` rows.
+#[inline(always)]
+unsafe fn multiply<const R: usize>(tile: Tile) {
+    // SAFETY: Lhs: 16 codes of each row below `R` a step; Rhs: 64 bytes a step; Acc: rows below `R`.
+    unsafe {
+        let mut acc = [[vdupq_n_u32(0); NR]; R];
+        for k in (0..tile.k).step_by(STEP) {
+            let rhs = tile.rhs.add(k * NR);
+            let r =
+                [vld1q_u8(rhs), vld1q_u8(rhs.add(STEP)), vld1q_u8(rhs.add(2 * STEP)), vld1q_u8(rhs.add(3 * STEP))];
+            for i in 0..R {
+                let a = vld1q_u8(tile.lhs.add(i * tile.lhs_member + k));
+                for j in 0..NR {
+                    let low = vmull_u8(vget_low_u8(a), vget_low_u8(r[j]));
+                    acc[i][j] = vpadalq_u16(acc[i][j], low);
+                }
+                for j in 0..NR {
+                    acc[i][j] = vpadalq_u16(acc[i][j], vmull_high_u8(a, r[j]));
+                }
+            }
+        }
+        for i in 0..R {
+            let [a, b, c, d] = acc[i];
+            let mut sums = vpaddq_u32(vpaddq_u32(a, b), vpaddq_u32(c, d));
+            let p = tile.acc.add(i * NR).cast::<u32>();
+            if tile.add {
+                sums = vaddq_u32(sums, vld1q_u32(p));
+            }
+            vst1q_u32(p, sums);
+        }
+    }
+}
+
+/// Four lanes.
+pub struct NeonLanes;
+
+// SAFETY: loads and stores touch four elements at the pointer; everything else is arithmetic.
+unsafe impl Lanes for NeonLanes {
+    const N: usize = 4;
+    type I = int32x4_t;
+    type F = float32x4_t;
+
+    #[inline(always)]
+    unsafe fn load(p: *const i32) -> int32x4_t {
+        // SAFETY: Features, Pointers.
+        unsafe { vld1q_s32(p) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(p: *mut i32, x: int32x4_t) {
+        // SAFETY: Features, Pointers.
+        unsafe { vst1q_s32(p, x) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(x: i32) -> int32x4_t {
+        // SAFETY: Features.
+        unsafe { vdupq_n_s32(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        // SAFETY: Features.
+        unsafe { vaddq_s32(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn sub(a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        // SAFETY: Features.
+        unsafe { vsubq_s32(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul(a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        // SAFETY: Features.
+        unsafe { vmulq_s32(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_hi(a: int32x4_t, b: int32x4_t, c: int32x4_t) -> int32x4_t {
+        // SAFETY: Features. 64-bit products, which cannot wrap with a 32-bit term; then their odd dwords.
+        unsafe {
+            let (a, b, c) = (vreinterpretq_u32_s32(a), vreinterpretq_u32_s32(b), vreinterpretq_u32_s32(c));
+            let low = vaddw_u32(vmull_u32(vget_low_u32(a), vget_low_u32(b)), vget_low_u32(c));
+            let high = vaddw_high_u32(vmull_high_u32(a, b), c);
+            vuzp2q_s32(vreinterpretq_s32_u64(low), vreinterpretq_s32_u64(high))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn min(a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        // SAFETY: Features.
+        unsafe { vminq_s32(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn max(a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        // SAFETY: Features.
+        unsafe { vmaxq_s32(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn and(a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        // SAFETY: Features.
+        unsafe { vandq_s32(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn xor(a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        // SAFETY: Features.
+        unsafe { veorq_s32(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn eq(a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        // SAFETY: Features.
+        unsafe { vreinterpretq_s32_u32(vceqq_s32(a, b)) }
+    }
+
+    #[inline(always)]
+    unsafe fn gt(a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        // SAFETY: Features.
+        unsafe { vreinterpretq_s32_u32(vcgtq_s32(a, b)) }
+    }
+
+    #[inline(always)]
+    unsafe fn shl(x: int32x4_t, by: int32x4_t) -> int32x4_t {
+        // SAFETY: Features.
+        unsafe { vshlq_s32(x, by) }
+    }
+
+    #[inline(always)]
+    unsafe fn shr(x: int32x4_t, by: int32x4_t) -> int32x4_t {
+        // SAFETY: Features. A negative count shifts right.
+        unsafe { vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(x), vnegq_s32(by))) }
+    }
+
+    #[inline(always)]
+    unsafe fn sar(x: int32x4_t, by: int32x4_t) -> int32x4_t {
+        // SAFETY: Features. A negative count shifts right.
+        unsafe { vshlq_s32(x, vnegq_s32(by)) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f(p: *const f32) -> float32x4_t {
+        // SAFETY: Features, Pointers.
+        unsafe { vld1q_f32(p) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_f(p: *mut f32, x: float32x4_t) {
+        // SAFETY: Features, Pointers.
+        unsafe { vst1q_f32(p, x) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat_f(x: f32) -> float32x4_t {
+        // SAFETY: Features.
+        unsafe { vdupq_n_f32(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn to_f(x: int32x4_t) -> float32x4_t {
+        // SAFETY: Features. The default rounding mode is to nearest even.
+        unsafe { vcvtq_f32_s32(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn to_i(x: float32x4_t) -> int32x4_t {
+        // SAFETY: Features.
+        unsafe { vcvtnq_s32_f32(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_f(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: Features.
+        unsafe { vmulq_f32(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn add_f(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: Features.
+        unsafe { vaddq_f32(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn min_f(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: Features. `fminnm` is one instruction, but keeps a signalling NaN.
+        unsafe { vbslq_f32(vcltq_f32(a, b), a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn max_f(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: Features. As above.
+        unsafe { vbslq_f32(vcgtq_f32(a, b), a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_8(p: *mut u8, x: int32x4_t) {
+        // SAFETY: Features, Pointers.
+        unsafe {
+            let words = vreinterpretq_s16_s32(x);
+            let bytes = vmovn_s16(vuzp1q_s16(words, words));
+            p.cast::<u32>().write_unaligned(vget_lane_u32::<0>(vreinterpret_u32_s8(bytes)));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_16(p: *mut i16, x: int32x4_t) {
+        // SAFETY: Features, Pointers.
+        unsafe { vst1_s16(p, vmovn_s32(x)) }
+    }
+
+    /// The rules that have instructions of their own: `sqrdmulh` is the first rounding of
+    /// [`Rounding::DoubleAway`], `srshl` a right shift that breaks ties upward, and neither can wrap.
+    #[inline(always)]
+    unsafe fn requantize<R: Rule>(x: int32x4_t, by: &Factor<Self>) -> int32x4_t {
+        // SAFETY: Features.
+        unsafe {
+            let (m, s) = by.parts();
+            let zero = vdupq_n_s32(0);
+            let (left, right) = (vmaxq_s32(s, zero), vminq_s32(s, zero));
+            match R::ROUNDING {
+                Rounding::DoubleAway => divide_away(vqrdmulhq_s32(vshlq_s32(x, left), m), right),
+                Rounding::DoubleAwaySat => divide_away(vqrdmulhq_s32(vqshlq_s32(x, left), m), right),
+                Rounding::DoubleUp => vrshlq_s32(vqrdmulhq_s32(vshlq_s32(x, left), m), right),
+                Rounding::SingleUp => {
+                    // With a right shift, the floor of x*m/2^31 and a rounding shift compose to one rounding.
+                    let x = vqshlq_s32(x, left);
+                    let shifts = vcltzq_s32(right);
+                    vrshlq_s32(vbslq_s32(shifts, vqdmulhq_s32(x, m), vqrdmulhq_s32(x, m)), right)
+                }
+                Rounding::IntMulShift => divide_away(vmulq_s32(x, m), right),
+                Rounding::SingleAway | Rounding::SingleEven => by.apply::<R>(x),
+            }
+        }
+    }
+}
+
+/// `y / 2^-right`, ties away from zero: upward after taking 1 from negative numbers that are shifted. Saturation
+/// spares -2^31, which every shift divides.
+#[inline(always)]
+unsafe fn divide_away(y: int32x4_t, right: int32x4_t) -> int32x4_t {
+    // SAFETY: Features. The top bit of `y & right` is set where both are negative.
+    unsafe {
+        let nudge = vshrq_n_s32::<31>(vandq_s32(y, right));
+        vrshlq_s32(vqaddq_s32(y, nudge), right)
+    }
+}

@@ -1,0 +1,200 @@
+//! The macro-kernel: packs a block of lhs rows, multiplies it by all panels of rhs, finishes each tile.
+//!
+//! Start reading at [`blocks`]; there is no other loop over tiles.
+
+use crate::finish::{Epilogue, Finisher, PerRow, RowTerms, TileAt, WithFinisher, rank_one, tile, with_finisher};
+use crate::microkernel::{Microkernel, Tile};
+use crate::packing::{PackRun, Side, Source};
+
+/// How a run is cut into pieces that suit the caches. Any value gives the same bits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Blocking {
+    /// Rows of lhs packed at a time, at least 1.
+    pub rows: usize,
+    /// Consecutive k multiplied at a time, at least 1; `usize::MAX` for all.
+    pub depth: usize,
+}
+
+/// Where things lie in the workspace, in bytes from its aligned start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// Packed lhs rows.
+    pub lhs: usize,
+    /// Terms of the rows: three vectors of `terms` elements.
+    pub row_terms: usize,
+    pub terms: usize,
+    /// Scratch tiles, and the step from one to the next: 0 if K is not split and one suffices.
+    pub scratch: usize,
+    pub tile_step: usize,
+    /// A tile on its way to an output without contiguous rows.
+    pub staging: usize,
+    /// Bytes in all.
+    pub total: usize,
+}
+
+/// A block run: everything checked, types erased. Made by [`crate::Job`].
+#[derive(Clone, Copy, Debug)]
+pub struct BlockRun<'a> {
+    pub(crate) m: usize,
+    pub(crate) n: usize,
+    pub(crate) k: usize,
+    /// K in whole steps of the kernel.
+    pub(crate) padded_k: usize,
+    pub(crate) lhs: Source,
+    /// Zero points of lhs as the codes have them, before packing moves them.
+    pub(crate) lhs_zeros: PerRow<'a, i32>,
+    /// What packing adds to lhs codes and zero points.
+    pub(crate) lhs_offset: i32,
+    pub(crate) rhs: *const u8,
+    /// The rhs zero point, in packed terms; 0 where columns have their own.
+    pub(crate) rhs_zero: i32,
+    pub(crate) epilogue: Epilogue<'a>,
+    /// Rows packed at a time, a multiple of MR.
+    pub(crate) block_rows: usize,
+    /// K multiplied at a time, a multiple of the kernel's step.
+    pub(crate) block_k: usize,
+    pub(crate) room: Room,
+    pub(crate) workspace: *mut u8,
+}
+
+/// Runs a block with a loop of its own for each way to finish.
+///
+/// # Safety
+/// * **Features** of `K`.
+/// * **Job**: `run` was made by [`crate::Job`] for the table row of `K`, which checked every size, and the
+///   memory it points to is still borrowed.
+pub(crate) unsafe fn run<K: Microkernel>(run: &BlockRun<'_>) {
+    struct Loop<'a, 'b, K>(&'a BlockRun<'b>, core::marker::PhantomData<K>);
+    impl<K: Microkernel> WithFinisher<K::Lanes> for Loop<'_, '_, K> {
+        #[inline(always)]
+        unsafe fn call<F: Finisher<K::Lanes>>(self) {
+            // SAFETY: our caller's clauses.
+            unsafe { K::enter_blocks::<F>(self.0) }
+        }
+    }
+    // SAFETY: our caller's clauses.
+    unsafe { with_finisher::<K::Lanes, _>(&run.epilogue, Loop::<K>(run, core::marker::PhantomData)) }
+}
+
+/// This is a good place to start reading: for each block of lhs rows, pack it; for each rhs panel, for each
+/// piece of K, for each tile of rows: multiply, and after the last piece of K finish.
+///
+/// # Safety
+/// As [`run`].
+#[inline(always)]
+pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRun<'_>) {
+    let lhs_strides = K::LHS.strides(run.padded_k);
+    let rhs_strides = K::RHS.strides(run.padded_k);
+    let (lhs_size, rhs_size) = (K::LHS.elem.size(), K::RHS.elem.size());
+    let room = &run.room;
+    // SAFETY: Job: rows, panels and workspace have the sizes that `room`, `m`, `n` and `padded_k` state.
+    unsafe {
+        let lhs = run.workspace.add(room.lhs);
+        let scratch = run.workspace.add(room.scratch);
+        let staging = run.workspace.add(room.staging);
+        for block in (0..run.m).step_by(run.block_rows) {
+            let block_m = run.block_rows.min(run.m - block);
+            let terms = pack_rows::<K>(run, block, block_m);
+            for (panel, col) in (0..run.n).step_by(K::NR).enumerate() {
+                let rhs = run.rhs.add(panel * rhs_strides.panel * rhs_size);
+                let mut k = 0;
+                loop {
+                    let piece = run.block_k.min(run.padded_k - k);
+                    let (mut row, mut tile_index) = (0, 0);
+                    while row < block_m {
+                        let rows = tile_rows::<K>(block_m - row);
+                        // The panel and member of the packed rows; contiguous members need no panels.
+                        let (first, member) = (row / K::MR, row % K::MR);
+                        let at = first * lhs_strides.panel + lhs_strides.offset(member, k);
+                        let acc = scratch.add(tile_index * room.tile_step).cast::<i32>();
+                        K::enter(rows);
+                        let operands = Tile {
+                            rows,
+                            k: piece,
+                            lhs: lhs.add(at * lhs_size),
+                            lhs_member: lhs_strides.member,
+                            rhs: rhs.add(rhs_strides.offset(0, k) * rhs_size),
+                            acc,
+                            add: k > 0,
+                        };
+                        // A copy of the microkernel in each loop would be too much code.
+                        if F::HOT {
+                            K::tile(operands)
+                        } else {
+                            K::enter_tile(operands)
+                        }
+                        if k + piece == run.padded_k {
+                            let (col, cols) = (col, K::NR.min(run.n - col));
+                            let at =
+                                TileAt { acc, staging, terms: terms.add(row), row: block + row, col, rows, cols };
+                            rank_one::<K::Lanes>(&run.epilogue, &at, K::NR);
+                            tile::<K::Lanes, F>(&run.epilogue, &at, K::NR);
+                        }
+                        row += rows;
+                        tile_index += 1;
+                    }
+                    k += piece;
+                    if k >= run.padded_k {
+                        break;
+                    }
+                }
+            }
+            K::leave();
+        }
+    }
+}
+
+/// Rows of the next tile: MR, but a rest between MR and 1.5 MR is halved, where tiles may start at any row.
+#[inline(always)]
+const fn tile_rows<K: Microkernel>(left: usize) -> usize {
+    if left <= K::MR {
+        left
+    } else if K::LHS.is_rows() && left <= K::MR + K::MR / 2 {
+        left.div_ceil(2)
+    } else {
+        K::MR
+    }
+}
+
+/// Packs `count` rows of lhs from `first` on and computes their terms (semantics.md 3):
+/// `row bias - zb * (rowsum - K * za)`.
+#[inline(always)]
+unsafe fn pack_rows<K: Microkernel>(run: &BlockRun<'_>, first: usize, count: usize) -> RowTerms {
+    let e = &run.epilogue;
+    let sums_needed = run.rhs_zero != 0 || e.column_zeros.is_some();
+    // SAFETY: Job: `lhs` has `m` rows of `k` codes; the workspace has room for `block_rows` rows and terms.
+    unsafe {
+        let vectors = run.workspace.add(run.room.row_terms).cast::<i32>();
+        let (term, sum_factor, zero_factor) =
+            (vectors, vectors.add(run.room.terms), vectors.add(2 * run.room.terms));
+        K::enter_pack(&PackRun {
+            side: Side::Lhs,
+            source: run.lhs.from_member(first),
+            members: count,
+            k: run.k,
+            padded_k: run.padded_k,
+            out: run.workspace.add(run.room.lhs),
+            sums: if sums_needed { term } else { core::ptr::null_mut() },
+        });
+        let k = run.k as i32;
+        for i in 0..count {
+            let za = run.lhs_zeros.at(first + i).wrapping_add(run.lhs_offset);
+            let bias = e.finish.row_bias.at(first + i);
+            if !sums_needed {
+                *term.add(i) = bias;
+            } else {
+                let corrected = (*term.add(i)).wrapping_sub(k.wrapping_mul(za));
+                *term.add(i) = bias.wrapping_sub(run.rhs_zero.wrapping_mul(corrected));
+                *zero_factor.add(i) = corrected.wrapping_neg();
+            }
+            *sum_factor.add(i) = za.wrapping_neg();
+        }
+        let per_row = matches!(run.lhs_zeros, PerRow::Each(_));
+        let null = core::ptr::null();
+        RowTerms {
+            term,
+            sum_factor: if per_row { sum_factor } else { null },
+            zero_factor: if e.column_zeros.is_some() { zero_factor } else { null },
+        }
+    }
+}

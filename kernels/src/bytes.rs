@@ -1,0 +1,43 @@
+//! Aligned bytes as numbers and back, for packed weights and workspaces that are blobs of memory.
+
+use crate::Error;
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for i32 {}
+    impl Sealed for f32 {}
+}
+
+/// A number of four bytes that may have any bits: `i32` or `f32`.
+pub trait Number: sealed::Sealed + Copy + 'static {}
+impl Number for i32 {}
+impl Number for f32 {}
+
+fn check(argument: &'static str, start: usize, len: usize, count: usize) -> Result<(), Error> {
+    let room = if start.is_multiple_of(4) { len / 4 } else { 0 };
+    if room < count { Err(Error::Length { argument, expected: count, got: room }) } else { Ok(()) }
+}
+
+/// The first `count` numbers in `bytes`, which must be aligned to four bytes.
+///
+/// # Errors
+/// [`Error::Length`] if there are fewer, or if they are not aligned.
+pub fn numbers<'a, T: Number>(argument: &'static str, bytes: &'a [u8], count: usize) -> Result<&'a [T], Error> {
+    check(argument, bytes.as_ptr().addr(), bytes.len(), count)?;
+    // SAFETY: aligned, long enough, any bits are valid, and borrowed for 'a.
+    Ok(unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), count) })
+}
+
+/// The first `count` numbers in `bytes`, to be written; see [`numbers`].
+///
+/// # Errors
+/// As [`numbers`].
+pub fn numbers_mut<'a, T: Number>(
+    argument: &'static str,
+    bytes: &'a mut [u8],
+    count: usize,
+) -> Result<&'a mut [T], Error> {
+    check(argument, bytes.as_ptr().addr(), bytes.len(), count)?;
+    // SAFETY: aligned, long enough, any bits are valid both ways, and borrowed exclusively for 'a.
+    Ok(unsafe { core::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), count) })
+}

@@ -1,0 +1,583 @@
+//! The epilogue: everything that happens to an int32 sum on its way out, written once for all lanes.
+//!
+//! `sum + column term + row term -> scale -> + zero point -> clamp -> cast`, where the column term is
+//! `bias[j] - za * colsum[j]` (paper, eq. 7; semantics.md 3). It reads a scratch tile that lies in L1.
+
+use core::marker::PhantomData;
+
+use crate::lanes::*;
+use crate::microkernel::Microkernel;
+use crate::rounding::{Multiplier, Rounding};
+use crate::view::{Dest, Element};
+
+/// One value for all rows, or one a row.
+#[derive(Clone, Copy, Debug)]
+pub enum PerRow<'a, T> {
+    /// The same for every row.
+    One(T),
+    /// One a row.
+    Each(&'a [T]),
+}
+
+impl<'a, T: Copy> PerRow<'a, T> {
+    /// The values of `count` rows from `row` on.
+    pub(crate) fn part(self, row: usize, count: usize) -> Self {
+        match self {
+            Self::One(value) => Self::One(value),
+            Self::Each(values) => Self::Each(&values[row..row + count]),
+        }
+    }
+
+    /// The value of a row.
+    ///
+    /// # Safety
+    /// Row: `row` is less than the number of values, if there is one a row.
+    #[inline(always)]
+    pub(crate) unsafe fn at(&self, row: usize) -> T {
+        match self {
+            Self::One(value) => *value,
+            // SAFETY: Row, promised by our caller.
+            Self::Each(values) => unsafe { *values.get_unchecked(row) },
+        }
+    }
+}
+
+/// How sums become outputs.
+///
+/// A slice over columns has as many elements as the columns have in whole panels.
+#[derive(Clone, Copy, Debug)]
+pub enum Scale<'a> {
+    /// `i32` output: not at all.
+    None,
+    /// Codes by a fixed-point rule, a multiplier a column.
+    Columns {
+        /// The rule.
+        rounding: Rounding,
+        /// Fractions, [`Multiplier::multiplier`].
+        multipliers: &'a [i32],
+        /// Exponents, [`Multiplier::shift`].
+        shifts: &'a [i32],
+        /// The caller has proven that for every sum x and shift s: `s < 0` and `|x| + 2^(-s-1) < 2^31`.
+        near: bool,
+    },
+    /// Codes by a fixed-point rule, a multiplier a row, or one for all.
+    Rows {
+        /// The rule.
+        rounding: Rounding,
+        /// The multipliers.
+        multipliers: PerRow<'a, Multiplier>,
+    },
+    /// Codes by the float rule, or `f32` output: `fl32(rows[i] * columns[j])`.
+    Float {
+        /// Factors of the columns.
+        columns: &'a [f32],
+        /// Factors of the rows.
+        rows: PerRow<'a, f32>,
+    },
+}
+
+/// The bias of `f32` output.
+#[derive(Clone, Copy, Debug)]
+pub enum FloatBias<'a> {
+    /// One a column, in whole panels.
+    Columns(&'a [f32]),
+    /// One a row, or one for all.
+    Rows(PerRow<'a, f32>),
+}
+
+/// The output stage in its normal form.
+#[derive(Clone, Copy, Debug)]
+pub struct Finish<'a> {
+    /// Added to the sums of each column, in whole panels; wraps.
+    pub bias: &'a [i32],
+    /// Added to the sums of each row; wraps.
+    pub row_bias: PerRow<'a, i32>,
+    /// The scaling.
+    pub scale: Scale<'a>,
+    /// For `f32` output.
+    pub float_bias: FloatBias<'a>,
+    /// For codes: added after scaling.
+    pub zero_point: i32,
+    /// For codes: the smallest output.
+    pub low: i32,
+    /// For codes: the largest output.
+    pub high: i32,
+    /// For `i32` output: add to what is there.
+    pub accumulate: bool,
+}
+
+/// A [`Finish`] with what a block run adds to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Epilogue<'a> {
+    pub(crate) finish: Finish<'a>,
+    /// Column sums of packed rhs, in whole panels.
+    pub(crate) column_sums: &'a [i32],
+    /// The lhs zero point, in packed terms; 0 where rows have their own.
+    pub(crate) lhs_zero: i32,
+    /// Zero points of rhs columns, in packed terms and whole panels, if columns have their own.
+    pub(crate) column_zeros: Option<&'a [i32]>,
+    pub(crate) dest: Dest,
+    pub(crate) out: *mut u8,
+    pub(crate) row_stride: usize,
+    pub(crate) col_stride: usize,
+}
+
+/// Row terms of the rows of a tile, computed while packing lhs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowTerms {
+    /// What every sum of the row gains.
+    pub term: *const i32,
+    /// The factor of the column sums (minus the zero point of the row), or null.
+    pub sum_factor: *const i32,
+    /// The factor of the column zero points (minus the corrected row sum), or null.
+    pub zero_factor: *const i32,
+}
+
+impl RowTerms {
+    /// The terms from row `at` on.
+    ///
+    /// # Safety
+    /// In bounds: each pointer that is not null has at least `at` terms.
+    #[inline(always)]
+    pub unsafe fn add(self, at: usize) -> Self {
+        let step = |p: *const i32| if p.is_null() { p } else { p.wrapping_add(at) };
+        Self { term: step(self.term), sum_factor: step(self.sum_factor), zero_factor: step(self.zero_factor) }
+    }
+}
+
+/// A scratch tile and where it goes.
+#[derive(Clone, Copy, Debug)]
+pub struct TileAt {
+    /// `rows` x `NR` sums, row-major.
+    pub(crate) acc: *mut i32,
+    /// Room for `MR` x `NR` elements of the output.
+    pub(crate) staging: *mut u8,
+    /// Terms of the tile's rows.
+    pub(crate) terms: RowTerms,
+    /// First row and column of the tile in the job.
+    pub(crate) row: usize,
+    pub(crate) col: usize,
+    /// Valid rows and columns of the tile.
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+}
+
+/// One way to finish, with a loop of its own.
+///
+/// # Safety
+/// `put` writes a vector of outputs at its pointer, reads it only if `READS` says so, and nothing else is
+/// touched but the slices of the epilogue. The caller upholds the clauses of [`tile`].
+#[allow(clippy::missing_safety_doc)] // the contract is the trait's
+pub unsafe trait Finisher<L: Lanes>: 'static {
+    /// Element of the output.
+    type Out: Element;
+    /// Common enough for a copy of the microkernel in its loop.
+    const HOT: bool = false;
+    /// What belongs to a vector of columns.
+    type Columns: Copy;
+    /// What belongs to a row.
+    type Row: Copy;
+    /// Whether rows cost more to prepare than columns.
+    const BY_ROW: bool = false;
+    /// Whether outputs are read, too.
+    const READS: bool = false;
+    /// Prepares a vector of columns.
+    unsafe fn columns(e: &Epilogue<'_>, col: usize) -> Self::Columns;
+    /// Prepares a row.
+    unsafe fn row(e: &Epilogue<'_>, row: usize) -> Self::Row;
+    /// Finishes a vector and stores it at `p`.
+    unsafe fn put(e: &Epilogue<'_>, x: L::I, columns: &Self::Columns, row: &Self::Row, p: *mut Self::Out);
+}
+
+/// Finishes a tile.
+///
+/// # Safety
+/// * **Features** of `L`.
+/// * **Finish**: every slice over columns reaches the end of the panel that holds the tile; every slice over
+///   rows the end of the tile; column slices of the finisher's kind exist.
+/// * **Tile**: `at` describes initialized memory of the sizes it states, sums aligned to 64 bytes.
+/// * **Out**: the tile's elements are valid for writes, and for reads where the finisher reads.
+#[inline(always)]
+pub(crate) unsafe fn tile<L: Lanes, F: Finisher<L>>(e: &Epilogue<'_>, at: &TileAt, nr: usize) {
+    // SAFETY: our caller's clauses, passed on; a staged tile lies in `staging`, whose rows are `nr` long.
+    unsafe {
+        let out = e.out.cast::<F::Out>().add(at.row * e.row_stride + at.col * e.col_stride);
+        if e.col_stride == 1 {
+            return rows::<L, F>(e, at, nr, out, e.row_stride);
+        }
+        let staging = at.staging.cast::<F::Out>();
+        if F::READS {
+            for c in 0..at.cols {
+                for r in 0..at.rows {
+                    *staging.add(r * nr + c) = *out.add(r * e.row_stride + c * e.col_stride);
+                }
+            }
+        }
+        rows::<L, F>(e, at, nr, staging, nr);
+        for c in 0..at.cols {
+            for r in 0..at.rows {
+                *out.add(r * e.row_stride + c * e.col_stride) = *staging.add(r * nr + c);
+            }
+        }
+    }
+}
+
+/// Finishes a tile into contiguous rows, `step` elements apart.
+#[inline(always)]
+unsafe fn rows<L: Lanes, F: Finisher<L>>(e: &Epilogue<'_>, at: &TileAt, nr: usize, out: *mut F::Out, step: usize) {
+    // SAFETY: the clauses of `tile`; vectors start inside the panel, so its column slices reach their ends.
+    unsafe {
+        if F::BY_ROW {
+            for r in 0..at.rows {
+                let row = F::row(e, at.row + r);
+                for v in (0..at.cols).step_by(L::N) {
+                    let (term, columns) = (column_term::<L>(e, at.col + v), F::columns(e, at.col + v));
+                    one::<L, F>(e, at, nr, (r, v), term, &columns, &row, out.add(r * step + v));
+                }
+            }
+        } else {
+            for v in (0..at.cols).step_by(L::N) {
+                let (term, columns) = (column_term::<L>(e, at.col + v), F::columns(e, at.col + v));
+                for r in 0..at.rows {
+                    let row = F::row(e, at.row + r);
+                    one::<L, F>(e, at, nr, (r, v), term, &columns, &row, out.add(r * step + v));
+                }
+            }
+        }
+    }
+}
+
+/// `bias[j] - za * colsum[j]`.
+#[inline(always)]
+unsafe fn column_term<L: Lanes>(e: &Epilogue<'_>, col: usize) -> L::I {
+    // SAFETY: Finish: both slices reach the end of the panel.
+    unsafe {
+        let sums = L::load(e.column_sums.as_ptr().add(col));
+        L::sub(L::load(e.finish.bias.as_ptr().add(col)), L::mul(L::splat(e.lhs_zero), sums))
+    }
+}
+
+/// Finishes one vector, which may be the incomplete last one of a row.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)] // inlined into two loops; a struct would only rename its locals
+unsafe fn one<L: Lanes, F: Finisher<L>>(
+    e: &Epilogue<'_>,
+    at: &TileAt,
+    nr: usize,
+    (r, v): (usize, usize),
+    term: L::I,
+    columns: &F::Columns,
+    row: &F::Row,
+    out: *mut F::Out,
+) {
+    // SAFETY: the clauses of `tile`; `edge` holds a whole vector, and only valid elements are copied.
+    unsafe {
+        let x = L::add(L::load(at.acc.add(r * nr + v)), L::add(term, L::splat(*at.terms.term.add(r))));
+        let left = at.cols - v;
+        if left >= L::N {
+            return F::put(e, x, columns, row, out);
+        }
+        let mut edge = [F::Out::default(); 16];
+        if F::READS {
+            for (i, slot) in edge.iter_mut().enumerate().take(left) {
+                *slot = *out.add(i);
+            }
+        }
+        F::put(e, x, columns, row, edge.as_mut_ptr());
+        for (i, value) in edge.iter().enumerate().take(left) {
+            *out.add(i) = *value;
+        }
+    }
+}
+
+/// Adds what a zero point a row or a column adds to each sum: the rank-1 terms
+/// `-za[i] * colsum[j]` and `-zb[j] * (rowsum[i] - K * za[i])` (semantics.md 3).
+///
+/// # Safety
+/// As [`tile`].
+#[inline(always)]
+pub(crate) unsafe fn rank_one<L: Lanes>(e: &Epilogue<'_>, at: &TileAt, nr: usize) {
+    let pairs = [(at.terms.sum_factor, Some(e.column_sums)), (at.terms.zero_factor, e.column_zeros)];
+    for (factor, values) in pairs {
+        let Some(values) = values.filter(|_| !factor.is_null()) else { continue };
+        // SAFETY: Tile and Finish: whole vectors of the panel and of the scratch tile.
+        unsafe {
+            for v in (0..at.cols).step_by(L::N) {
+                let column = L::load(values.as_ptr().add(at.col + v));
+                for r in 0..at.rows {
+                    let acc = at.acc.add(r * nr + v);
+                    let gain = L::mul(L::splat(*factor.add(r)), column);
+                    L::store(acc, L::add(L::load(acc), gain));
+                }
+            }
+        }
+    }
+}
+
+/// `i32` sums, stored or added.
+pub(crate) struct Sums<const ADD: bool>;
+// SAFETY: `put` writes one vector at `p`, and reads it where `READS` says so.
+unsafe impl<L: Lanes, const ADD: bool> Finisher<L> for Sums<ADD> {
+    type Out = i32;
+    const HOT: bool = true;
+    type Columns = ();
+    type Row = ();
+    const READS: bool = ADD;
+
+    #[inline(always)]
+    unsafe fn columns(_: &Epilogue<'_>, _: usize) {}
+
+    #[inline(always)]
+    unsafe fn row(_: &Epilogue<'_>, _: usize) {}
+
+    #[inline(always)]
+    unsafe fn put(_: &Epilogue<'_>, x: L::I, _: &(), _: &(), p: *mut i32) {
+        // SAFETY: Out: `p` holds a vector.
+        unsafe { L::store(p, if ADD { L::add(L::load(p), x) } else { x }) }
+    }
+}
+
+/// The float factors of a column vector and a row.
+#[inline(always)]
+unsafe fn float_columns<L: Lanes>(e: &Epilogue<'_>, col: usize) -> L::F {
+    // SAFETY: Finish: the slice exists for float finishers and reaches the end of the panel.
+    unsafe {
+        let Scale::Float { columns, .. } = &e.finish.scale else { core::hint::unreachable_unchecked() };
+        L::load_f(columns.as_ptr().add(col))
+    }
+}
+
+#[inline(always)]
+unsafe fn float_row(e: &Epilogue<'_>, row: usize) -> f32 {
+    // SAFETY: Finish: as above, for rows.
+    unsafe {
+        let Scale::Float { rows, .. } = &e.finish.scale else { core::hint::unreachable_unchecked() };
+        rows.at(row)
+    }
+}
+
+/// `fl32(fl32(fl32(x) * s) + bias)`, s = `fl32(row * column)`.
+pub(crate) struct Floats;
+// SAFETY: `put` writes one vector at `p`.
+unsafe impl<L: Lanes> Finisher<L> for Floats {
+    type Out = f32;
+    const HOT: bool = true;
+    type Columns = (L::F, L::F);
+    type Row = (f32, f32);
+
+    #[inline(always)]
+    unsafe fn columns(e: &Epilogue<'_>, col: usize) -> Self::Columns {
+        // SAFETY: Finish.
+        unsafe {
+            let bias = match e.finish.float_bias {
+                FloatBias::Columns(bias) => L::load_f(bias.as_ptr().add(col)),
+                FloatBias::Rows(_) => L::splat_f(-0.0),
+            };
+            (float_columns::<L>(e, col), bias)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn row(e: &Epilogue<'_>, row: usize) -> Self::Row {
+        // SAFETY: Finish.
+        unsafe {
+            let bias = match &e.finish.float_bias {
+                FloatBias::Columns(_) => -0.0,
+                FloatBias::Rows(bias) => bias.at(row),
+            };
+            (float_row(e, row), bias)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn put(_: &Epilogue<'_>, x: L::I, columns: &Self::Columns, row: &Self::Row, p: *mut f32) {
+        // SAFETY: Features; Out: `p` holds a vector. One of the two biases is -0.0, which changes no other.
+        unsafe {
+            let scale = L::mul_f(L::splat_f(row.0), columns.0);
+            let bias = L::add_f(columns.1, L::splat_f(row.1));
+            L::store_f(p, L::add_f(L::mul_f(L::to_f(x), scale), bias));
+        }
+    }
+}
+
+/// Storing lanes that hold values of a code type.
+pub(crate) trait StoreCodes: Element {
+    /// # Safety
+    /// Features of `L`; `p` is valid for writes of a vector.
+    unsafe fn store<L: Lanes>(p: *mut Self, x: L::I);
+}
+
+macro_rules! store_codes {
+    ($($t:ty => $store:ident),*) => {$(
+        impl StoreCodes for $t {
+            #[inline(always)]
+            unsafe fn store<L: Lanes>(p: *mut Self, x: L::I) {
+                // SAFETY: promised by our caller.
+                unsafe { L::$store(p.cast(), x) }
+            }
+        }
+    )*};
+}
+store_codes!(u8 => store_8, i8 => store_8, i16 => store_16);
+
+/// Clamps before the zero point is added, so that the sum cannot wrap, and stores.
+#[inline(always)]
+unsafe fn clamp_and_store<L: Lanes, T: StoreCodes>(e: &Epilogue<'_>, y: L::I, p: *mut T) {
+    let Finish { zero_point, low, high, .. } = e.finish;
+    // SAFETY: Features; Out.
+    unsafe {
+        let y = L::min(L::max(y, L::splat(low - zero_point)), L::splat(high - zero_point));
+        T::store::<L>(p, L::add(y, L::splat(zero_point)));
+    }
+}
+
+/// Codes by a fixed-point rule.
+pub(crate) struct Fixed<R, T, const BY_ROW: bool>(PhantomData<(R, T)>);
+// SAFETY: `put` writes one vector at `p`.
+unsafe impl<L: Lanes, R: Rule, T: StoreCodes, const BY_ROW: bool> Finisher<L> for Fixed<R, T, BY_ROW> {
+    type Out = T;
+    const HOT: bool = R::NEAR;
+    type Columns = (L::I, L::I);
+    type Row = (L::I, L::I);
+    const BY_ROW: bool = BY_ROW;
+
+    #[inline(always)]
+    unsafe fn columns(e: &Epilogue<'_>, col: usize) -> Self::Columns {
+        // SAFETY: Finish: the slices exist for this finisher and reach the end of the panel.
+        unsafe {
+            let Scale::Columns { multipliers, shifts, .. } = &e.finish.scale else {
+                return (L::splat(0), L::splat(0));
+            };
+            (L::load(multipliers.as_ptr().add(col)), L::load(shifts.as_ptr().add(col)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn row(e: &Epilogue<'_>, row: usize) -> Self::Row {
+        // SAFETY: Finish.
+        unsafe {
+            let Scale::Rows { multipliers, .. } = &e.finish.scale else {
+                return (L::splat(0), L::splat(0));
+            };
+            let by = multipliers.at(row);
+            (L::splat(by.multiplier()), L::splat(by.shift()))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn put(e: &Epilogue<'_>, x: L::I, columns: &Self::Columns, row: &Self::Row, p: *mut T) {
+        // SAFETY: Features; Out.
+        unsafe {
+            let (m, s) = if BY_ROW { *row } else { *columns };
+            clamp_and_store::<L, T>(e, L::requantize::<R>(x, &Factor::new(m, s)), p);
+        }
+    }
+}
+
+/// Codes by the float rule: `half_even(fl32(fl32(x) * s))` (semantics.md 5.2, f32_even).
+pub(crate) struct FloatCodes<T>(PhantomData<T>);
+// SAFETY: `put` writes one vector at `p`.
+unsafe impl<L: Lanes, T: StoreCodes> Finisher<L> for FloatCodes<T> {
+    type Out = T;
+    const HOT: bool = true;
+    type Columns = L::F;
+    type Row = f32;
+
+    #[inline(always)]
+    unsafe fn columns(e: &Epilogue<'_>, col: usize) -> L::F {
+        // SAFETY: Finish.
+        unsafe { float_columns::<L>(e, col) }
+    }
+
+    #[inline(always)]
+    unsafe fn row(e: &Epilogue<'_>, row: usize) -> f32 {
+        // SAFETY: Finish.
+        unsafe { float_row(e, row) }
+    }
+
+    #[inline(always)]
+    unsafe fn put(e: &Epilogue<'_>, x: L::I, columns: &L::F, row: &f32, p: *mut T) {
+        let Finish { zero_point, low, high, .. } = e.finish;
+        // SAFETY: Features; Out. The bounds are integers within 2^17 of zero, exact as floats.
+        unsafe {
+            let scaled = L::mul_f(L::to_f(x), L::mul_f(L::splat_f(*row), *columns));
+            let above = L::max_f(scaled, L::splat_f((low - zero_point) as f32));
+            let y = L::to_i(L::min_f(above, L::splat_f((high - zero_point) as f32)));
+            T::store::<L>(p, L::add(y, L::splat(zero_point)));
+        }
+    }
+}
+
+/// Something to do with the finisher that an epilogue asks for.
+pub(crate) trait WithFinisher<L: Lanes> {
+    /// # Safety
+    /// As the implementation states.
+    unsafe fn call<F: Finisher<L>>(self);
+}
+
+/// Calls `then` with the finisher that `e` asks for.
+///
+/// # Safety
+/// The clauses of `then`; the scale of `e` suits its destination.
+#[inline(always)]
+pub(crate) unsafe fn with_finisher<L: Lanes, W: WithFinisher<L>>(e: &Epilogue<'_>, then: W) {
+    // SAFETY: passed on.
+    unsafe {
+        match (e.dest, &e.finish.scale) {
+            (Dest::I32, _) if e.finish.accumulate => then.call::<Sums<true>>(),
+            (Dest::I32, _) => then.call::<Sums<false>>(),
+            (Dest::F32, _) => then.call::<Floats>(),
+            (Dest::U8, scale) => codes::<L, u8, W>(scale, then),
+            (Dest::I8, scale) => codes::<L, i8, W>(scale, then),
+            (Dest::I16, scale) => codes::<L, i16, W>(scale, then),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn codes<L: Lanes, T: StoreCodes, W: WithFinisher<L>>(scale: &Scale<'_>, then: W) {
+    // SAFETY: passed on.
+    unsafe {
+        match scale {
+            Scale::Columns { rounding: Rounding::DoubleAway, near: true, .. } => {
+                then.call::<Fixed<DoubleAwayNear, T, false>>();
+            }
+            Scale::Columns { rounding, .. } => fixed::<L, T, W, false>(*rounding, then),
+            Scale::Rows { rounding, .. } => fixed::<L, T, W, true>(*rounding, then),
+            Scale::Float { .. } | Scale::None => then.call::<FloatCodes<T>>(),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn fixed<L: Lanes, T: StoreCodes, W: WithFinisher<L>, const BY_ROW: bool>(rounding: Rounding, then: W) {
+    // SAFETY: passed on.
+    unsafe {
+        match rounding {
+            Rounding::DoubleAway => then.call::<Fixed<DoubleAway, T, BY_ROW>>(),
+            Rounding::DoubleAwaySat => then.call::<Fixed<DoubleAwaySat, T, BY_ROW>>(),
+            Rounding::DoubleUp => then.call::<Fixed<DoubleUp, T, BY_ROW>>(),
+            Rounding::SingleUp => then.call::<Fixed<SingleUp, T, BY_ROW>>(),
+            Rounding::SingleAway => then.call::<Fixed<SingleAway, T, BY_ROW>>(),
+            Rounding::SingleEven => then.call::<Fixed<SingleEven, T, BY_ROW>>(),
+            Rounding::IntMulShift => then.call::<Fixed<IntMulShift, T, BY_ROW>>(),
+        }
+    }
+}
+
+/// The table entry: finishes one tile.
+///
+/// # Safety
+/// As [`tile`], with the lanes of `K`.
+pub(crate) unsafe fn finish_tile<K: Microkernel>(e: &Epilogue<'_>, at: &TileAt) {
+    struct Once<'a, 'b, K>(&'a Epilogue<'b>, &'a TileAt, PhantomData<K>);
+    impl<K: Microkernel> WithFinisher<K::Lanes> for Once<'_, '_, K> {
+        #[inline(always)]
+        unsafe fn call<F: Finisher<K::Lanes>>(self) {
+            // SAFETY: our caller's clauses.
+            unsafe { K::enter_finish::<F>(self.0, self.1) }
+        }
+    }
+    // SAFETY: our caller's clauses.
+    unsafe { with_finisher::<K::Lanes, _>(e, Once::<K>(e, at, PhantomData)) }
+}

@@ -1,0 +1,270 @@
+//! The lane operations in which the one epilogue is written, and the rounding rules in those operations.
+
+use crate::rounding::{Multiplier, Rounding};
+
+/// A vector of `N` int32 lanes, and one of `N` float32 lanes.
+///
+/// # Safety
+/// An implementation upholds the lane semantics stated for each operation. A caller upholds:
+/// * **Features**: the CPU has the features that the implementation is compiled for.
+/// * **Pointers**: a pointer given to a load or store is valid for `N` elements (any alignment).
+#[allow(clippy::missing_safety_doc)] // the contract is the trait's
+pub unsafe trait Lanes: Sized + 'static {
+    /// Lanes of a vector, at most 16.
+    const N: usize;
+    /// `N` x i32.
+    type I: Copy;
+    /// `N` x f32.
+    type F: Copy;
+
+    /// Loads `N` lanes.
+    unsafe fn load(p: *const i32) -> Self::I;
+    /// Stores `N` lanes.
+    unsafe fn store(p: *mut i32, x: Self::I);
+    /// All lanes `x`.
+    unsafe fn splat(x: i32) -> Self::I;
+    /// Wrapping sum.
+    unsafe fn add(a: Self::I, b: Self::I) -> Self::I;
+    /// Wrapping difference.
+    unsafe fn sub(a: Self::I, b: Self::I) -> Self::I;
+    /// Low 32 bits of the product.
+    unsafe fn mul(a: Self::I, b: Self::I) -> Self::I;
+    /// High 32 bits of `a * b + c`, all operands unsigned.
+    unsafe fn mul_hi(a: Self::I, b: Self::I, c: Self::I) -> Self::I;
+    /// The smaller, signed.
+    unsafe fn min(a: Self::I, b: Self::I) -> Self::I;
+    /// The larger, signed.
+    unsafe fn max(a: Self::I, b: Self::I) -> Self::I;
+    /// Bitwise and.
+    unsafe fn and(a: Self::I, b: Self::I) -> Self::I;
+    /// Bitwise exclusive or.
+    unsafe fn xor(a: Self::I, b: Self::I) -> Self::I;
+    /// All ones where equal, else zero.
+    unsafe fn eq(a: Self::I, b: Self::I) -> Self::I;
+    /// All ones where `a > b` (signed), else zero.
+    unsafe fn gt(a: Self::I, b: Self::I) -> Self::I;
+    /// `x << by`, each lane by its own count in `0..=31`.
+    unsafe fn shl(x: Self::I, by: Self::I) -> Self::I;
+    /// `x >> by`, filling with zeros.
+    unsafe fn shr(x: Self::I, by: Self::I) -> Self::I;
+    /// `x >> by`, filling with the sign.
+    unsafe fn sar(x: Self::I, by: Self::I) -> Self::I;
+
+    /// Loads `N` lanes.
+    unsafe fn load_f(p: *const f32) -> Self::F;
+    /// Stores `N` lanes.
+    unsafe fn store_f(p: *mut f32, x: Self::F);
+    /// All lanes `x`.
+    unsafe fn splat_f(x: f32) -> Self::F;
+    /// The nearest float, ties to even.
+    unsafe fn to_f(x: Self::I) -> Self::F;
+    /// The nearest integer, ties to even; |x| < 2^22.
+    unsafe fn to_i(x: Self::F) -> Self::I;
+    /// Never fused with an addition.
+    unsafe fn mul_f(a: Self::F, b: Self::F) -> Self::F;
+    /// Sum, rounded to nearest even.
+    unsafe fn add_f(a: Self::F, b: Self::F) -> Self::F;
+    /// The smaller; `b` if `a` is NaN.
+    unsafe fn min_f(a: Self::F, b: Self::F) -> Self::F;
+    /// The larger; `b` if `a` is NaN.
+    unsafe fn max_f(a: Self::F, b: Self::F) -> Self::F;
+
+    /// The low byte of each lane.
+    unsafe fn store_8(p: *mut u8, x: Self::I);
+    /// The low half of each lane.
+    unsafe fn store_16(p: *mut i16, x: Self::I);
+
+    /// `x` scaled and rounded by a rule, saturated to i32 or to anything beyond an 8- or 16-bit clamp.
+    #[inline(always)]
+    unsafe fn requantize<R: Rule>(x: Self::I, by: &Factor<Self>) -> Self::I {
+        // SAFETY: Features, promised by our caller.
+        unsafe { by.apply::<R>(x) }
+    }
+}
+
+/// A rounding rule as a type, so that each gets a loop of its own.
+pub trait Rule: 'static {
+    /// The rule.
+    const ROUNDING: Rounding;
+    /// Whether the plan has proven `|x| + 2^(-s-1) < 2^31` and every shift to be negative, which allows the
+    /// shorter form of limits.md 6.1.
+    const NEAR: bool = false;
+}
+
+macro_rules! rules {
+    ($($name:ident),*) => {$(
+        /// The rule of the same name in [`Rounding`].
+        pub struct $name;
+        impl Rule for $name {
+            const ROUNDING: Rounding = Rounding::$name;
+        }
+    )*};
+}
+rules!(DoubleAway, DoubleAwaySat, DoubleUp, SingleUp, SingleAway, SingleEven, IntMulShift);
+
+/// [`DoubleAway`] where the plan has proven that the shorter form is exact.
+pub struct DoubleAwayNear;
+impl Rule for DoubleAwayNear {
+    const ROUNDING: Rounding = Rounding::DoubleAway;
+    const NEAR: bool = true;
+}
+
+/// Multipliers of `N` lanes and what the rules derive from them. What a rule does not use costs nothing: all of
+/// it is inlined.
+pub struct Factor<L: Lanes> {
+    m: L::I,
+    s: L::I,
+    /// 2m, for a product whose high dword is `x * m >> 31`.
+    m2: L::I,
+    left: L::I,
+    right: L::I,
+}
+
+impl<L: Lanes> Factor<L> {
+    /// # Safety
+    /// Features of [`Lanes`].
+    #[inline(always)]
+    pub unsafe fn new(m: L::I, s: L::I) -> Self {
+        // SAFETY: Features, promised by our caller.
+        unsafe {
+            let zero = L::splat(0);
+            Self { m, s, m2: L::add(m, m), left: L::max(s, zero), right: L::max(L::sub(zero, s), zero) }
+        }
+    }
+
+    /// Multipliers and shifts, lane by lane, for lanes that apply the scalar definition.
+    #[inline(always)]
+    pub fn parts(&self) -> (L::I, L::I) {
+        (self.m, self.s)
+    }
+
+    /// The rules of [`Rounding`] in 32-bit lanes (limits.md, 6 and 6.1).
+    #[inline(always)]
+    pub(crate) unsafe fn apply<R: Rule>(&self, x: L::I) -> L::I {
+        // SAFETY: Features, promised by our caller; no pointers.
+        unsafe {
+            if R::NEAR {
+                return self.double_away_near(x);
+            }
+            match R::ROUNDING {
+                Rounding::DoubleAway => self.divide_away(self.high_mul(L::shl(x, self.left))),
+                Rounding::DoubleAwaySat => self.divide_away(self.high_mul(self.saturating_shl(x))),
+                Rounding::DoubleUp => self.divide_up(self.high_mul(L::shl(x, self.left))),
+                Rounding::SingleUp => {
+                    // With a right shift, the floor of x*m/2^31 and a rounding shift compose to one rounding.
+                    let x = L::xor(self.saturating_shl(x), L::splat(i32::MIN));
+                    self.divide_up(L::sub(L::mul_hi(x, self.m2, self.half_unless_shifted()), self.m))
+                }
+                Rounding::SingleAway => self.single_by_magnitude(x, false),
+                Rounding::SingleEven => self.single_by_magnitude(x, true),
+                Rounding::IntMulShift => self.divide_away(L::mul(x, self.m)),
+            }
+        }
+    }
+
+    /// `(x * m + 2^30) >> 31`, exact for every x and m >= 0: with X = x + 2^31, the high dword of
+    /// `X * 2m + 2^31` is that plus m.
+    #[inline(always)]
+    unsafe fn high_mul(&self, x: L::I) -> L::I {
+        // SAFETY: Features.
+        unsafe {
+            let x = L::xor(x, L::splat(i32::MIN));
+            L::sub(L::mul_hi(x, self.m2, L::splat(i32::MIN)), self.m)
+        }
+    }
+
+    /// `x << left`, clamped to i32.
+    #[inline(always)]
+    unsafe fn saturating_shl(&self, x: L::I) -> L::I {
+        // SAFETY: Features.
+        unsafe {
+            let shifted = L::shl(x, self.left);
+            let fits = L::eq(L::sar(shifted, self.left), x);
+            let limit = L::xor(L::sar(x, L::splat(31)), L::splat(i32::MAX));
+            L::xor(limit, L::and(fits, L::xor(shifted, limit)))
+        }
+    }
+
+    /// `y / 2^right`, ties away from zero, for every y: no sum can overflow.
+    #[inline(always)]
+    unsafe fn divide_away(&self, y: L::I) -> L::I {
+        // SAFETY: Features.
+        unsafe {
+            let mask = L::sub(L::shl(L::splat(1), self.right), L::splat(1));
+            let threshold = L::add(L::shr(mask, L::splat(1)), L::shr(y, L::splat(31)));
+            L::sub(L::sar(y, self.right), L::gt(L::and(y, mask), threshold))
+        }
+    }
+
+    /// 1 where there is a right shift, and the shift without its last bit.
+    #[inline(always)]
+    unsafe fn shift_parts(&self) -> (L::I, L::I) {
+        // SAFETY: Features.
+        unsafe {
+            let last = L::min(self.right, L::splat(1));
+            (last, L::sub(self.right, last))
+        }
+    }
+
+    /// `y / 2^right`, ties upward; y < 2^31 - 1.
+    #[inline(always)]
+    unsafe fn divide_up(&self, y: L::I) -> L::I {
+        // SAFETY: Features.
+        unsafe {
+            let (last, rest) = self.shift_parts();
+            L::sar(L::add(L::sar(y, rest), last), last)
+        }
+    }
+
+    /// 2^31 where there is no right shift: the half that rounds the product itself.
+    #[inline(always)]
+    unsafe fn half_unless_shifted(&self) -> L::I {
+        // SAFETY: Features.
+        unsafe { L::and(L::eq(self.right, L::splat(0)), L::splat(i32::MIN)) }
+    }
+
+    /// One rounding of `|x| * m`, half away or half to even, with the sign of x.
+    #[inline(always)]
+    unsafe fn single_by_magnitude(&self, x: L::I, even: bool) -> L::I {
+        // SAFETY: Features.
+        unsafe {
+            let x = self.saturating_shl(x);
+            let sign = L::sar(x, L::splat(31));
+            let magnitude = L::sub(L::xor(x, sign), sign);
+            let half = self.half_unless_shifted();
+            let (last, rest) = self.shift_parts();
+            let product = L::mul_hi(magnitude, self.m2, half);
+            let mut y = L::shr(L::add(L::shr(product, rest), last), last);
+            if even {
+                // A tie: nothing below the dword, and exactly the half above it (0 where there is no shift).
+                let below = L::add(L::mul(magnitude, self.m2), half);
+                let mask = L::sub(L::shl(L::splat(1), self.right), L::splat(1));
+                let half_above = L::shl(last, rest);
+                let tie = L::and(L::eq(below, L::splat(0)), L::eq(L::and(product, mask), half_above));
+                y = L::sub(y, L::and(tie, L::and(y, L::splat(1))));
+            }
+            L::sub(L::xor(y, sign), sign)
+        }
+    }
+
+    /// [`Rounding::DoubleAway`] in one product, one sum and one shift (limits.md 6.1): with half = 2^(e-1) - 1,
+    /// the high dword of `X * 2m + 2^31`, plus half - m, is the first rounding plus half; [x >= 0] is the top
+    /// bit of X.
+    #[inline(always)]
+    unsafe fn double_away_near(&self, x: L::I) -> L::I {
+        // SAFETY: Features.
+        unsafe {
+            let half = L::sub(L::shl(L::splat(1), L::sub(self.right, L::splat(1))), L::splat(1));
+            let x = L::xor(x, L::splat(i32::MIN));
+            let sum = L::add(L::mul_hi(x, self.m2, L::splat(i32::MIN)), L::sub(half, self.m));
+            L::sar(L::add(sum, L::shr(x, L::splat(31))), self.right)
+        }
+    }
+}
+
+/// The scalar definition of a rule, clamped to i32: what lanes without SIMD apply one by one.
+#[inline(always)]
+pub fn requantize_one(rounding: Rounding, x: i32, m: i32, s: i32) -> i32 {
+    let y = rounding.apply(x, Multiplier::from_parts(m, s));
+    y.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32
+}

@@ -1,0 +1,57 @@
+//! The kernels of `zeropoint`: exact 8-bit integer GEMM, without `std`, `alloc` or threads.
+//!
+//! Most users want the crate `zeropoint`. This one is the tier below, for those who bring loops, memory and
+//! threads of their own. All `unsafe` code of the project is here; its contract stands once, on
+//! [`Microkernel`]. Everything public is safe but the implementation traits.
+//!
+//! # Map
+//! ```text
+//! MatRef, MatMut   views, checked once                                   view.rs
+//! Job              a checked description of one run                      job.rs
+//!   -> block       packs rows, walks panels and tiles                    block.rs
+//!        -> pack   any strides into any Panel, with sums                 packing.rs, panel.rs
+//!        -> tile   the Microkernel of a backend                          x86/ aarch64/ scalar.rs twin.rs
+//!        -> finish sums to outputs, in the Lanes of the backend          finish.rs, lanes.rs, rounding.rs
+//! Backend          a row of the TABLE that this CPU can run              backend.rs, cpu.rs
+//! ```
+//!
+//! # Words
+//! *lhs*: activations, M x K. *rhs*: weights, K x N. *out*: M x N. A *panel* is a strip of packed rows or
+//! columns, its *members*; a *group* is how many consecutive k one instruction consumes; a *tile* is the
+//! MR x NR result of one microkernel call; *finish* is everything that happens to an int32 sum on its way out.
+#![no_std]
+#![warn(missing_docs)]
+
+mod backend;
+mod block;
+pub mod bytes;
+mod cpu;
+mod error;
+mod finish;
+mod job;
+mod lanes;
+mod microkernel;
+mod packing;
+mod panel;
+mod rounding;
+pub mod scalar;
+pub mod twin;
+mod view;
+
+#[cfg(all(target_arch = "aarch64", target_feature = "neon", not(miri), not(zeropoint_scalar_only)))]
+pub mod aarch64;
+#[cfg(all(target_arch = "x86_64", not(miri), not(zeropoint_scalar_only)))]
+pub mod x86;
+
+pub use backend::{Backend, Row, TABLE, available, describe, names};
+pub use block::{BlockRun, Blocking};
+pub use cpu::Features;
+pub use error::{Error, Name};
+pub use finish::{Epilogue, Finish, FloatBias, PerRow, Scale, TileAt};
+pub use job::{Job, Weights};
+pub use lanes::{Factor, Lanes, Rule};
+pub use microkernel::{Microkernel, Tile};
+pub use packing::{Gather, NoGather, PackRun, Side};
+pub use panel::{Elem, Panel, Strides};
+pub use rounding::{Multiplier, Rounding, float_even};
+pub use view::{Block, Blocks, Code, Dest, Element, MatMut, MatRef, Quantized, ZeroPoint};

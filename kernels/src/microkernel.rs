@@ -1,0 +1,124 @@
+//! The trait that the author of a backend implements. `README.md` of this crate says how, on one page.
+
+use crate::block::BlockRun;
+use crate::cpu::Features;
+use crate::finish::{Epilogue, Finisher, TileAt};
+use crate::lanes::Lanes;
+use crate::packing::PackRun;
+use crate::panel::Panel;
+
+/// One multiplication of a lhs panel by a rhs panel.
+#[derive(Clone, Copy, Debug)]
+pub struct Tile {
+    /// Rows of lhs to multiply, `1..=MR`.
+    pub rows: usize,
+    /// Consecutive k, a multiple of `K_STEP`, may be 0.
+    pub k: usize,
+    /// The first element of the lhs panel.
+    pub lhs: *const u8,
+    /// Elements from a lhs row to the next.
+    pub lhs_member: usize,
+    /// The first element of the rhs panel.
+    pub rhs: *const u8,
+    /// `MR` x `NR` sums, row-major, aligned to 64 bytes.
+    pub acc: *mut i32,
+    /// Add to the sums instead of storing them.
+    pub add: bool,
+}
+
+/// A microkernel and the layouts it wants.
+///
+/// # Safety
+/// This is the one contract of the crate; every `SAFETY` comment names a clause of it.
+/// An implementation touches no memory but what the clauses give it, and computes
+/// `acc[i * NR + j] (+)= sum of lhs(i, k) * rhs(j, k)` mod 2^32 for all `i < rows`, `j < NR`; sums of other rows
+/// are unspecified. A caller upholds:
+/// * **Features**: the CPU has [`Microkernel::NEEDS`].
+/// * **Lhs**: `lhs` is valid for reads at `Strides::offset(i, k)` for all `i < rows` and `k < tile.k`, in the
+///   layout [`Microkernel::LHS`].
+/// * **Rhs**: the same for `rhs`, `NR` members, [`Microkernel::RHS`]; aligned to 64 bytes at each panel's start.
+/// * **Acc**: `acc` is valid for reads and writes of `MR * NR` sums, aligned to 64 bytes, and initialized where
+///   `add` is set.
+/// * **Entered**: `enter(rows)` was called with the same `rows`, and `leave` was not since.
+#[allow(clippy::missing_safety_doc)] // the contract is the trait's
+pub unsafe trait Microkernel: Sized + 'static {
+    /// The backend, as a user names it: "avx2".
+    const BACKEND: &'static str;
+    /// This kernel: architecture, instruction, tile.
+    const NAME: &'static str;
+    /// CPU features it needs.
+    const NEEDS: Features;
+    /// Rows of a tile.
+    const MR: usize;
+    /// Columns of a tile, a multiple of the lanes of `Lanes`.
+    const NR: usize;
+    /// What K is padded to a multiple of; padding is zero on both sides.
+    const K_STEP: usize;
+    /// Layout of lhs.
+    const LHS: Panel;
+    /// Layout of rhs; its width is `NR`.
+    const RHS: Panel;
+    /// The lanes of its epilogue.
+    type Lanes: Lanes;
+
+    /// Prepares the CPU for tiles of `rows` rows.
+    #[inline(always)]
+    unsafe fn enter(rows: usize) {
+        let _ = rows;
+    }
+
+    /// Undoes `enter`.
+    #[inline(always)]
+    unsafe fn leave() {}
+
+    /// Multiplies. `#[inline(always)]`, without `#[target_feature]`.
+    unsafe fn tile(tile: Tile);
+
+    /// `pack_strip` of four-byte groups, if the kernel has one; see [`crate::packing`].
+    type Gather: crate::packing::Gather;
+
+    // Entries: thin functions with the kernel's features around generic code, written by the macro `entries!`.
+    // One loop a way to finish, each a function of its own: together they would need megabytes of stack in
+    // debug builds.
+    /// Runs a block that finishes by `F`.
+    unsafe fn enter_blocks<F: Finisher<Self::Lanes>>(run: &BlockRun<'_>);
+    /// Finishes one tile by `F`.
+    unsafe fn enter_finish<F: Finisher<Self::Lanes>>(epilogue: &Epilogue<'_>, at: &TileAt);
+    /// Multiplies one tile.
+    unsafe fn enter_tile(tile: Tile);
+    /// Packs one side.
+    unsafe fn enter_pack(run: &PackRun);
+}
+
+/// Writes the entries of a [`Microkernel`]: generic code, compiled with the kernel's features.
+macro_rules! entries {
+    ($($feature:literal)?) => {
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn enter_blocks<F: $crate::finish::Finisher<Self::Lanes>>(run: &$crate::block::BlockRun<'_>) {
+            // SAFETY: Features and the rest, promised by our caller.
+            unsafe { $crate::block::blocks::<Self, F>(run) }
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn enter_tile(tile: $crate::microkernel::Tile) {
+            // SAFETY: Features and the rest, promised by our caller.
+            unsafe { Self::tile(tile) }
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn enter_pack(run: &$crate::packing::PackRun) {
+            // SAFETY: Features and the rest, promised by our caller.
+            unsafe { $crate::packing::pack::<Self>(run) }
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn enter_finish<F: $crate::finish::Finisher<Self::Lanes>>(
+            epilogue: &$crate::finish::Epilogue<'_>,
+            at: &$crate::finish::TileAt,
+        ) {
+            // SAFETY: Features and the rest, promised by our caller.
+            unsafe { $crate::finish::tile::<Self::Lanes, F>(epilogue, at, Self::NR) }
+        }
+    };
+}
+pub(crate) use entries;

@@ -1,0 +1,278 @@
+//! The packer: any strided codes into any panel layout, with their sums.
+//!
+//! `pack` takes panels one after another. Where the kernel has a [`Gather`] and the layout has groups of four
+//! bytes, whole vectors of groups are moved; the rest, and every other layout, goes element by element.
+
+use core::ops::Range;
+
+use crate::microkernel::Microkernel;
+use crate::panel::{Elem, Panel, Strides};
+
+/// Codes to pack: members are rows of lhs or columns of rhs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Source {
+    /// The first code.
+    pub codes: *const u8,
+    /// Codes from a member to the next.
+    pub member_stride: usize,
+    /// Codes from a k to the next.
+    pub k_stride: usize,
+    /// Whether codes are two's complement.
+    pub signed: bool,
+}
+
+impl Source {
+    /// The codes from a member on.
+    #[inline(always)]
+    pub const fn from_member(self, member: usize) -> Self {
+        Self { codes: self.codes.wrapping_add(member * self.member_stride), ..self }
+    }
+}
+
+/// Which side of the product is packed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// Activations, rows.
+    Lhs,
+    /// Weights, columns.
+    Rhs,
+}
+
+/// A packing run: everything checked, types erased.
+#[derive(Clone, Copy, Debug)]
+pub struct PackRun {
+    pub(crate) side: Side,
+    pub(crate) source: Source,
+    pub(crate) members: usize,
+    pub(crate) k: usize,
+    pub(crate) padded_k: usize,
+    /// Room for all members in whole panels, aligned to 64 bytes.
+    pub(crate) out: *mut u8,
+    /// Where the sum of each member goes, as packed, mod 2^32; null if nobody asks.
+    pub(crate) sums: *mut i32,
+}
+
+/// Moving vectors of groups of four bytes.
+///
+/// # Safety
+/// An implementation reads and writes only what the operations state. A caller upholds Features, and pointers
+/// valid for what an operation states.
+#[allow(clippy::missing_safety_doc)] // the contract is the trait's
+pub unsafe trait Gather: 'static {
+    /// Groups of a vector; 0 if there is no vector road. At most 8.
+    const N: usize;
+    /// `N` groups.
+    type V: Copy;
+    /// Groups of zeros.
+    const ZERO: Self::V;
+    /// `N` consecutive groups of one member whose codes are contiguous.
+    unsafe fn along_k(codes: *const u8, signed: bool) -> Self::V;
+    /// One group of `N` members whose codes are contiguous, `k_stride` from a k to the next.
+    unsafe fn along_members(codes: *const u8, k_stride: usize, signed: bool) -> Self::V;
+    /// Exchanges the groups of `N` vectors: group i of vector j becomes group j of vector i.
+    unsafe fn transpose(v: &mut [Self::V; 8]);
+    /// Stores `N` groups.
+    unsafe fn store(out: *mut u8, v: Self::V);
+    /// Adds the sum of the elements of group i of each of `N` vectors to sum i.
+    unsafe fn add_sums(sums: *mut i32, v: &[Self::V; 8]);
+}
+
+/// No vector road.
+pub struct NoGather;
+// SAFETY: with `N` = 0 nothing is ever called.
+unsafe impl Gather for NoGather {
+    const N: usize = 0;
+    type V = ();
+    const ZERO: () = ();
+    unsafe fn along_k(_: *const u8, _: bool) {}
+    unsafe fn along_members(_: *const u8, _: usize, _: bool) {}
+    unsafe fn transpose(_: &mut [(); 8]) {}
+    unsafe fn store(_: *mut u8, (): ()) {}
+    unsafe fn add_sums(_: *mut i32, _: &[(); 8]) {}
+}
+
+/// Packs one side.
+///
+/// # Safety
+/// * **Features** of `K`.
+/// * **Source**: `members` x `k` codes are valid for reads at their strides.
+/// * **Room**: `out` is valid for writes of `Panel::bytes(members, padded_k)` bytes, aligned to 64 bytes;
+///   `sums`, if not null, of one sum a member.
+#[inline(always)]
+pub(crate) unsafe fn pack<K: Microkernel>(run: &PackRun) {
+    let panel = match run.side {
+        Side::Lhs => K::LHS,
+        Side::Rhs => K::RHS,
+    };
+    // SAFETY: our caller's clauses; the layout is matched to its element type.
+    unsafe {
+        match panel.elem {
+            Elem::U8 => panels::<K, u8>(run, &panel),
+            Elem::I8 => panels::<K, i8>(run, &panel),
+            Elem::I16 => panels::<K, i16>(run, &panel),
+        }
+    }
+}
+
+/// An element of packed data.
+trait Packed: Copy + Into<i32> + 'static {
+    const ZERO: Self;
+    /// The code as packed; see [`Elem::offset`].
+    fn of(code: u8, signed: bool) -> Self;
+}
+
+impl Packed for u8 {
+    const ZERO: Self = 0;
+    #[inline(always)]
+    fn of(code: u8, signed: bool) -> Self {
+        if signed { code ^ 0x80 } else { code }
+    }
+}
+
+impl Packed for i8 {
+    const ZERO: Self = 0;
+    #[inline(always)]
+    fn of(code: u8, signed: bool) -> Self {
+        (if signed { code } else { code ^ 0x80 }) as i8
+    }
+}
+
+impl Packed for i16 {
+    const ZERO: Self = 0;
+    #[inline(always)]
+    fn of(code: u8, signed: bool) -> Self {
+        if signed { i16::from(code as i8) } else { i16::from(code) }
+    }
+}
+
+#[inline(always)]
+unsafe fn panels<K: Microkernel, E: Packed>(run: &PackRun, panel: &Panel) {
+    let strides = panel.strides(run.padded_k);
+    let valid = (run.members, run.k);
+    // SAFETY: the clauses of `pack`; panel p holds the members from p * width on.
+    unsafe {
+        for (p, first) in (0..run.members).step_by(panel.width).enumerate() {
+            let strip = Strip {
+                source: run.source.from_member(first),
+                members: panel.width.min(valid.0 - first),
+                k: run.k,
+                strides,
+                out: run.out.cast::<E>().add(p * strides.panel),
+                sums: if run.sums.is_null() { run.sums } else { run.sums.add(first) },
+            };
+            // A strip whose source is contiguous the way its panel is needs no vectors of groups.
+            let four_bytes = panel.group.saturating_mul(size_of::<E>()) == 4;
+            let source = &strip.source;
+            let (whole, whole_k) = if K::Gather::N > 0
+                && (four_bytes && source.k_stride == 1
+                    || (four_bytes || panel.is_rows()) && source.member_stride == 1)
+            {
+                strip.clear_sums();
+                strip.vectors::<K::Gather>(panel.is_rows())
+            } else {
+                strip.clear_sums();
+                (0, 0)
+            };
+            // Contiguous members need none beyond the last; other layouts are padded with zeros.
+            let members = if panel.is_rows() { strip.members } else { panel.width };
+            strip.elements(panel, 0..whole, whole_k..run.padded_k);
+            strip.elements(panel, whole..members, 0..run.padded_k);
+        }
+    }
+}
+
+/// One panel on its way.
+struct Strip<E> {
+    source: Source,
+    /// Members and k there are.
+    members: usize,
+    k: usize,
+    strides: Strides,
+    out: *mut E,
+    sums: *mut i32,
+}
+
+impl<E: Packed> Strip<E> {
+    #[inline(always)]
+    unsafe fn clear_sums(&self) {
+        if !self.sums.is_null() {
+            // SAFETY: Room: one sum a member.
+            unsafe { self.sums.write_bytes(0, self.members) }
+        }
+    }
+
+    /// Moves squares of `N` x `N` groups; returns how many members and k it has packed.
+    #[inline(always)]
+    unsafe fn vectors<G: Gather>(&self, rows: bool) -> (usize, usize) {
+        let Source { codes, member_stride, k_stride, signed } = self.source;
+        let group = 4 / size_of::<E>();
+        let square = group * G::N;
+        let (whole, whole_k) = (self.members / G::N * G::N, self.k / square * square);
+        // SAFETY: the clauses of `pack`: every square lies inside the members and k of source and panel.
+        unsafe {
+            for w in (0..whole).step_by(G::N) {
+                for k in (0..whole_k).step_by(square) {
+                    let from = codes.add(w * member_stride + k * k_stride);
+                    // One vector a member, or one vector a group of k.
+                    let mut v = [G::ZERO; 8];
+                    for (i, v) in v.iter_mut().enumerate().take(G::N) {
+                        *v = if k_stride == 1 {
+                            G::along_k(from.add(i * member_stride), signed)
+                        } else {
+                            G::along_members(from.add(i * group * k_stride), k_stride, signed)
+                        };
+                    }
+                    if k_stride == 1 {
+                        G::transpose(&mut v);
+                    }
+                    if !self.sums.is_null() {
+                        G::add_sums(self.sums.add(w), &v);
+                    }
+                    if rows {
+                        G::transpose(&mut v);
+                    }
+                    for (i, v) in v.iter().enumerate().take(G::N) {
+                        let (member, step) = if rows { (i, 0) } else { (0, i * group) };
+                        G::store(self.out.add(self.strides.offset(w + member, k + step)).cast(), *v);
+                    }
+                }
+            }
+        }
+        (whole, whole_k)
+    }
+
+    /// Packs a rectangle element by element; beyond the members and k there are it writes zeros.
+    #[inline(always)]
+    unsafe fn elements(&self, panel: &Panel, members: Range<usize>, ks: Range<usize>) {
+        let Source { codes, member_stride, k_stride, signed } = self.source;
+        // SAFETY: the clauses of `pack`.
+        unsafe {
+            for w in members {
+                let from = codes.wrapping_add(w * member_stride);
+                let end = if w < self.members { self.k.clamp(ks.start, ks.end) } else { ks.start };
+                let mut sum = 0i32;
+                if panel.is_rows() && k_stride == 1 {
+                    // Contiguous to contiguous: a loop that vectorizes by itself.
+                    let out = self.out.add(self.strides.offset(w, 0));
+                    for k in ks.start..end {
+                        let value = E::of(*from.add(k), signed);
+                        *out.add(k) = value;
+                        sum = sum.wrapping_add(value.into());
+                    }
+                } else {
+                    for k in ks.start..end {
+                        let value = E::of(*from.add(k * k_stride), signed);
+                        *self.out.add(self.strides.offset(w, k)) = value;
+                        sum = sum.wrapping_add(value.into());
+                    }
+                }
+                for k in end..ks.end {
+                    *self.out.add(self.strides.offset(w, k)) = E::ZERO;
+                }
+                if !self.sums.is_null() && w < self.members {
+                    *self.sums.add(w) = (*self.sums.add(w)).wrapping_add(sum);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Any layout in plain Rust, so that the packer, the block loop and the edges of every backend can be tested on
+//! any machine, in debug builds, under Miri and sanitizers.
+
+use crate::cpu::Features;
+use crate::microkernel::{Microkernel, Tile, entries};
+use crate::packing::NoGather;
+use crate::panel::{Elem, Panel};
+use crate::scalar::Plain;
+
+/// What a [`Twin`] imitates.
+pub trait Shape: 'static {
+    /// Its name: "twin-", then the name of its model, or of its oddity.
+    const NAME: &'static str;
+    /// Rows and columns of a tile.
+    const TILE: (usize, usize);
+    /// What K is padded to.
+    const K_STEP: usize;
+    /// Groups of lhs and rhs.
+    const GROUPS: (usize, usize);
+    /// Element types of lhs and rhs.
+    const ELEMS: (Elem, Elem);
+    /// Lanes of its epilogue.
+    type Lanes: crate::Lanes;
+}
+
+/// A microkernel in plain Rust with the layout of `S`.
+pub struct Twin<S>(core::marker::PhantomData<S>);
+
+#[inline(always)]
+unsafe fn element(p: *const u8, elem: Elem, at: usize) -> i32 {
+    // SAFETY: Lhs or Rhs: element `at` is readable.
+    unsafe {
+        match elem {
+            Elem::U8 => i32::from(*p.add(at)),
+            Elem::I8 => i32::from(*p.cast::<i8>().add(at)),
+            Elem::I16 => i32::from(*p.cast::<i16>().add(at)),
+        }
+    }
+}
+
+// SAFETY: `tile` reads elements at the offsets of the layouts and writes the sums of `rows` rows.
+unsafe impl<S: Shape> Microkernel for Twin<S> {
+    const BACKEND: &'static str = "twin";
+    const NAME: &'static str = S::NAME;
+    const NEEDS: Features = Features::NONE;
+    const MR: usize = S::TILE.0;
+    const NR: usize = S::TILE.1;
+    const K_STEP: usize = S::K_STEP;
+    const LHS: Panel = Panel { width: S::TILE.0, group: S::GROUPS.0, elem: S::ELEMS.0 };
+    const RHS: Panel = Panel { width: S::TILE.1, group: S::GROUPS.1, elem: S::ELEMS.1 };
+    type Lanes = S::Lanes;
+    type Gather = NoGather;
+
+    #[inline(always)]
+    unsafe fn tile(tile: Tile) {
+        // Only steps inside a panel are used, and those of groups do not depend on K.
+        let lhs = crate::Strides { member: tile.lhs_member, ..Self::LHS.strides(tile.k) };
+        let rhs = Self::RHS.strides(tile.k);
+        for i in 0..tile.rows {
+            for j in 0..Self::NR {
+                // SAFETY: Lhs, Rhs, Acc.
+                unsafe {
+                    let acc = tile.acc.add(i * Self::NR + j);
+                    let mut sum = if tile.add { *acc } else { 0 };
+                    for k in 0..tile.k {
+                        let a = element(tile.lhs, Self::LHS.elem, lhs.offset(i, k));
+                        let b = element(tile.rhs, Self::RHS.elem, rhs.offset(j, k));
+                        sum = sum.wrapping_add(a.wrapping_mul(b));
+                    }
+                    *acc = sum;
+                }
+            }
+        }
+    }
+
+    entries!();
+}
+
+macro_rules! twins {
+    ($($shape:ident, $name:literal: tile $tile:expr, step $step:literal, groups $groups:expr, elems $elems:expr,
+        lanes $lanes:literal;)*) => {
+        $(
+            #[doc = concat!("The layout of `", $name, "`.")]
+            pub struct $shape;
+            impl Shape for $shape {
+                const NAME: &'static str = $name;
+                const TILE: (usize, usize) = $tile;
+                const K_STEP: usize = $step;
+                const GROUPS: (usize, usize) = $groups;
+                const ELEMS: (Elem, Elem) = $elems;
+                type Lanes = Plain<$lanes>;
+            }
+        )*
+        /// Twins of every real layout, and of a few odd ones.
+        pub static TWINS: &[crate::Row] = &[$(crate::describe::<Twin<$shape>>()),*];
+    };
+}
+
+const ROWS: usize = Panel::ROWS;
+use Elem::{I8, I16, U8};
+twins! {
+    Avx2, "twin-avx2-6x16": tile (6, 16), step 2, groups (ROWS, 2), elems (I16, I16), lanes 8;
+    Neon, "twin-neon-4x4": tile (4, 4), step 16, groups (ROWS, 16), elems (U8, U8), lanes 4;
+    Vnni, "twin-vnni-6x64": tile (6, 64), step 4, groups (ROWS, 4), elems (U8, I8), lanes 16;
+    Amx, "twin-amx-32x32": tile (32, 32), step 64, groups (64, 4), elems (U8, U8), lanes 16;
+    Ummla, "twin-i8mm-8x12": tile (8, 12), step 8, groups (8, 8), elems (U8, U8), lanes 4;
+    Signed, "twin-odd-3x5-signed": tile (3, 5), step 3, groups (3, 1), elems (I8, I8), lanes 5;
+    Prime, "twin-odd-7x6-mixed": tile (7, 6), step 10, groups (5, 2), elems (I16, U8), lanes 3;
+    Single, "twin-odd-1x1": tile (1, 1), step 1, groups (1, 1), elems (I8, I16), lanes 1;
+}

@@ -1,0 +1,371 @@
+//! AVX2: `vpmaddwd` over i16, exact for all input.
+//!
+//! Instruction: `vpmaddwd` multiplies 16 pairs of i16 and adds neighbours into 8 int32; the largest sum,
+//! 2 * 255 * 255, is far from wrapping. Registers: 12 accumulators (6 x 16), 2 rhs, 1 broadcast, 1 product.
+//! ```text
+//! one step (k, k+1) of row i           rhs panel: 16 columns of (k, k+1)
+//!   vpbroadcastd  a = l[i][k..k+2]       00 10 | 01 11 | ... | 07 17     r0
+//!   acc[i][0] += vpmaddwd(a, r0)         08 18 | 09 19 | ... | 0f 1f     r1
+//!   acc[i][1] += vpmaddwd(a, r1)
+//! ```
+//! lhs is widened to i16 once a block; widening it here costs a fifth of the speed (limits.md 5.1).
+
+use core::arch::x86_64::*;
+
+use crate::cpu::Features;
+use crate::lanes::Lanes;
+use crate::microkernel::{Microkernel, Tile, entries};
+use crate::packing::Gather;
+use crate::panel::{Elem, Panel};
+
+/// The microkernel.
+pub struct Avx2;
+
+const MR: usize = 6;
+const NR: usize = 16;
+
+// SAFETY: `multiply` reads `rows` x k of lhs and 16 x k of rhs at the offsets of their layouts, and writes
+// `rows` x 16 sums.
+unsafe impl Microkernel for Avx2 {
+    const BACKEND: &'static str = "avx2";
+    const NAME: &'static str = "x86-avx2-vpmaddwd-6x16";
+    const NEEDS: Features = Features::AVX2;
+    const MR: usize = MR;
+    const NR: usize = NR;
+    const K_STEP: usize = 2;
+    const LHS: Panel = Panel { width: MR, group: Panel::ROWS, elem: Elem::I16 };
+    const RHS: Panel = Panel { width: NR, group: 2, elem: Elem::I16 };
+    type Lanes = Avx2Lanes;
+    type Gather = Avx2Gather;
+
+    #[inline(always)]
+    unsafe fn tile(tile: Tile) {
+        // SAFETY: Features, Lhs, Rhs, Acc, passed on.
+        unsafe {
+            match tile.rows {
+                1 => multiply::<1>(tile),
+                2 => multiply::<2>(tile),
+                3 => multiply::<3>(tile),
+                4 => multiply::<4>(tile),
+                5 => multiply::<5>(tile),
+                _ => multiply::<6>(tile),
+            }
+        }
+    }
+
+    entries!("avx2");
+}
+
+/// Multiplies `R` rows.
+#[inline(always)]
+unsafe fn multiply<const R: usize>(tile: Tile) {
+    // SAFETY: Lhs: rows below `R` are read; Rhs: 64 bytes a step, aligned; Acc: rows below `R`, aligned.
+    unsafe {
+        let mut acc = [[_mm256_setzero_si256(); 2]; R];
+        if tile.add {
+            for (i, acc) in acc.iter_mut().enumerate() {
+                let p = tile.acc.add(i * NR).cast::<__m256i>();
+                *acc = [_mm256_load_si256(p), _mm256_load_si256(p.add(1))];
+            }
+        }
+        // Rows 0..3 and 3..6 from one base each: base, base + ld, base + 2 ld are all addressing modes.
+        let ld = tile.lhs_member * 2;
+        let (mut low, mut high) = (tile.lhs, tile.lhs.wrapping_add(3 * ld));
+        let mut rhs = tile.rhs.cast::<__m256i>();
+        for _ in 0..tile.k / 2 {
+            let r = [_mm256_load_si256(rhs), _mm256_load_si256(rhs.add(1))];
+            macro_rules! row {
+                ($i:literal, $base:ident, $at:literal) => {
+                    if R > $i {
+                        let a = _mm256_set1_epi32($base.wrapping_add($at * ld).cast::<i32>().read_unaligned());
+                        acc[$i][0] = _mm256_add_epi32(acc[$i][0], _mm256_madd_epi16(a, r[0]));
+                        acc[$i][1] = _mm256_add_epi32(acc[$i][1], _mm256_madd_epi16(a, r[1]));
+                    }
+                };
+            }
+            row!(0, low, 0);
+            row!(1, low, 1);
+            row!(2, low, 2);
+            row!(3, high, 0);
+            row!(4, high, 1);
+            row!(5, high, 2);
+            rhs = rhs.add(2);
+            low = low.wrapping_add(4);
+            high = high.wrapping_add(4);
+        }
+        for (i, acc) in acc.iter().enumerate() {
+            let p = tile.acc.add(i * NR).cast::<__m256i>();
+            _mm256_store_si256(p, acc[0]);
+            _mm256_store_si256(p.add(1), acc[1]);
+        }
+    }
+}
+
+/// Eight lanes.
+pub struct Avx2Lanes;
+
+// SAFETY: loads and stores touch eight elements at the pointer; everything else is arithmetic.
+unsafe impl Lanes for Avx2Lanes {
+    const N: usize = 8;
+    type I = __m256i;
+    type F = __m256;
+
+    #[inline(always)]
+    unsafe fn load(p: *const i32) -> __m256i {
+        // SAFETY: Features, Pointers.
+        unsafe { _mm256_loadu_si256(p.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(p: *mut i32, x: __m256i) {
+        // SAFETY: Features, Pointers.
+        unsafe { _mm256_storeu_si256(p.cast(), x) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(x: i32) -> __m256i {
+        // SAFETY: Features.
+        unsafe { _mm256_set1_epi32(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: Features.
+        unsafe { _mm256_add_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn sub(a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: Features.
+        unsafe { _mm256_sub_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul(a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: Features.
+        unsafe { _mm256_mullo_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_hi(a: __m256i, b: __m256i, c: __m256i) -> __m256i {
+        // SAFETY: Features. Even lanes as they are, odd lanes moved down, each as a 64-bit product.
+        unsafe {
+            let low = _mm256_set1_epi64x(0xffff_ffff);
+            let even = _mm256_add_epi64(_mm256_mul_epu32(a, b), _mm256_and_si256(c, low));
+            let (a, b) = (_mm256_srli_epi64::<32>(a), _mm256_srli_epi64::<32>(b));
+            let odd = _mm256_add_epi64(_mm256_mul_epu32(a, b), _mm256_srli_epi64::<32>(c));
+            _mm256_blend_epi32::<0b1010_1010>(_mm256_srli_epi64::<32>(even), odd)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn min(a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: Features.
+        unsafe { _mm256_min_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn max(a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: Features.
+        unsafe { _mm256_max_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn and(a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: Features.
+        unsafe { _mm256_and_si256(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn xor(a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: Features.
+        unsafe { _mm256_xor_si256(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn eq(a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: Features.
+        unsafe { _mm256_cmpeq_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn gt(a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: Features.
+        unsafe { _mm256_cmpgt_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn shl(x: __m256i, by: __m256i) -> __m256i {
+        // SAFETY: Features.
+        unsafe { _mm256_sllv_epi32(x, by) }
+    }
+
+    #[inline(always)]
+    unsafe fn shr(x: __m256i, by: __m256i) -> __m256i {
+        // SAFETY: Features.
+        unsafe { _mm256_srlv_epi32(x, by) }
+    }
+
+    #[inline(always)]
+    unsafe fn sar(x: __m256i, by: __m256i) -> __m256i {
+        // SAFETY: Features.
+        unsafe { _mm256_srav_epi32(x, by) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f(p: *const f32) -> __m256 {
+        // SAFETY: Features, Pointers.
+        unsafe { _mm256_loadu_ps(p) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_f(p: *mut f32, x: __m256) {
+        // SAFETY: Features, Pointers.
+        unsafe { _mm256_storeu_ps(p, x) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat_f(x: f32) -> __m256 {
+        // SAFETY: Features.
+        unsafe { _mm256_set1_ps(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn to_f(x: __m256i) -> __m256 {
+        // SAFETY: Features.
+        unsafe { _mm256_cvtepi32_ps(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn to_i(x: __m256) -> __m256i {
+        // SAFETY: Features. The default rounding mode is to nearest even.
+        unsafe { _mm256_cvtps_epi32(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_f(a: __m256, b: __m256) -> __m256 {
+        // SAFETY: Features.
+        unsafe { _mm256_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn add_f(a: __m256, b: __m256) -> __m256 {
+        // SAFETY: Features.
+        unsafe { _mm256_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn min_f(a: __m256, b: __m256) -> __m256 {
+        // SAFETY: Features. The instruction returns `b` if either is NaN.
+        unsafe { _mm256_min_ps(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn max_f(a: __m256, b: __m256) -> __m256 {
+        // SAFETY: Features. The instruction returns `b` if either is NaN.
+        unsafe { _mm256_max_ps(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_8(p: *mut u8, x: __m256i) {
+        // SAFETY: Features, Pointers. Bytes 0, 4, 8, 12 of each half to its front.
+        unsafe {
+            let front = _mm256_set1_epi32(0x0c08_0400);
+            let bytes = _mm256_shuffle_epi8(x, front);
+            let halves = _mm_unpacklo_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes));
+            _mm_storel_epi64(p.cast(), halves);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_16(p: *mut i16, x: __m256i) {
+        // SAFETY: Features, Pointers. Low halves of the lanes of each half to its front, then together.
+        unsafe {
+            let front = _mm256_set1_epi64x(0x0d0c_0908_0504_0100);
+            let words = _mm256_shuffle_epi8(x, front);
+            let together = _mm256_permute4x64_epi64::<0b1000>(words);
+            _mm_storeu_si128(p.cast(), _mm256_castsi256_si128(together));
+        }
+    }
+}
+
+/// Vectors of eight groups of two i16.
+pub struct Avx2Gather;
+
+/// Sixteen codes as i16.
+#[inline(always)]
+unsafe fn widen(codes: __m128i, signed: bool) -> __m256i {
+    // SAFETY: Features.
+    unsafe { if signed { _mm256_cvtepi8_epi16(codes) } else { _mm256_cvtepu8_epi16(codes) } }
+}
+
+// SAFETY: the operations read and write what the trait states: 16 codes, two times 8 codes, 32 bytes, 8 sums.
+unsafe impl Gather for Avx2Gather {
+    const N: usize = 8;
+    type V = __m256i;
+    // SAFETY: all bit patterns are valid.
+    const ZERO: __m256i = unsafe { core::mem::transmute([0u8; 32]) };
+
+    #[inline(always)]
+    unsafe fn along_k(codes: *const u8, signed: bool) -> __m256i {
+        // SAFETY: Features; 16 contiguous codes.
+        unsafe { widen(_mm_loadu_si128(codes.cast()), signed) }
+    }
+
+    #[inline(always)]
+    unsafe fn along_members(codes: *const u8, k_stride: usize, signed: bool) -> __m256i {
+        // SAFETY: Features; twice 8 contiguous codes.
+        unsafe {
+            let even = _mm_loadl_epi64(codes.cast());
+            let odd = _mm_loadl_epi64(codes.add(k_stride).cast());
+            widen(_mm_unpacklo_epi8(even, odd), signed)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(v: &mut [__m256i; 8]) {
+        // SAFETY: Features. Three rounds: dwords, pairs of dwords, halves.
+        unsafe {
+            let [a, b, c, d, e, f, g, h] = *v;
+            let (ab, ab1) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+            let (cd, cd1) = (_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
+            let (ef, ef1) = (_mm256_unpacklo_epi32(e, f), _mm256_unpackhi_epi32(e, f));
+            let (gh, gh1) = (_mm256_unpacklo_epi32(g, h), _mm256_unpackhi_epi32(g, h));
+            let top = [
+                _mm256_unpacklo_epi64(ab, cd),
+                _mm256_unpackhi_epi64(ab, cd),
+                _mm256_unpacklo_epi64(ab1, cd1),
+                _mm256_unpackhi_epi64(ab1, cd1),
+            ];
+            let bottom = [
+                _mm256_unpacklo_epi64(ef, gh),
+                _mm256_unpackhi_epi64(ef, gh),
+                _mm256_unpacklo_epi64(ef1, gh1),
+                _mm256_unpackhi_epi64(ef1, gh1),
+            ];
+            for i in 0..4 {
+                v[i] = _mm256_permute2x128_si256::<0x20>(top[i], bottom[i]);
+                v[i + 4] = _mm256_permute2x128_si256::<0x31>(top[i], bottom[i]);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store(out: *mut u8, v: __m256i) {
+        // SAFETY: Features; 32 bytes.
+        unsafe { _mm256_storeu_si256(out.cast(), v) }
+    }
+
+    #[inline(always)]
+    unsafe fn add_sums(sums: *mut i32, v: &[__m256i; 8]) {
+        // SAFETY: Features; 8 sums. Eight codes of 16 bits cannot wrap i16 lanes: 8 * 255 < 2^15.
+        unsafe {
+            let mut pairs = v[0];
+            for v in &v[1..] {
+                pairs = _mm256_add_epi16(pairs, *v);
+            }
+            let gain = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+            _mm256_storeu_si256(sums.cast(), _mm256_add_epi32(_mm256_loadu_si256(sums.cast()), gain));
+        }
+    }
+}

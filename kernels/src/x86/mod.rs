@@ -1,0 +1,3 @@
+//! x86-64: one file an instruction set.
+
+pub mod avx2;

@@ -1,0 +1,307 @@
+//! Prepacked weights: one blob of bytes that is its own storage format.
+//!
+//! ```text
+//! header (128 bytes) | column sums | zero points, if one a column | panels      each aligned to 64 bytes
+//! ```
+//! Sums are of what was packed; zero points stay outside the panels.
+
+use alloc::sync::Arc;
+use core::fmt;
+
+use aligned_vec::{AVec, ConstAlign};
+use zeropoint_kernels::bytes::{numbers, numbers_mut};
+use zeropoint_kernels::{Backend, Code, Error, Name, Quantized, Side, Weights, ZeroPoint};
+
+use crate::dispatch;
+
+/// Bytes that start at a cache line.
+pub(crate) type Aligned = AVec<u8, ConstAlign<64>>;
+
+pub(crate) fn aligned(bytes: usize) -> Aligned {
+    aligned_vec::avec![[64]| 0u8; bytes]
+}
+
+/// How to pack.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PackOptions {
+    /// The backend to pack for; [`selected`](crate::selected) if `None`.
+    pub backend: Option<Backend>,
+    /// How many rows the other side is expected to have, if known: a hint for the choice of a kernel.
+    pub expected_rows: Option<usize>,
+}
+
+/// The constant side of products, packed for one kernel. Clones share their storage.
+///
+/// ```
+/// use zeropoint::{MatRef, Packed};
+/// let weights = [1u8, 2, 3, 4, 5, 6];
+/// let packed = Packed::rhs(MatRef::row_major(&weights, 3, 2)?.zero_point(3))?;
+/// assert_eq!((packed.k(), packed.columns()), (3, 2));
+/// let stored = packed.as_bytes().to_vec(); // on disk, say
+/// assert_eq!(Packed::from_bytes(&stored)?.as_bytes(), packed.as_bytes());
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Packed<'a> {
+    storage: Storage<'a>,
+    header: Header,
+}
+
+#[derive(Clone)]
+enum Storage<'a> {
+    Owned(Arc<Aligned>),
+    Borrowed(&'a [u8]),
+}
+
+/// The fingerprint: what the blob is and for which kernel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Header {
+    backend: Backend,
+    side: Side,
+    /// Columns have zero points of their own.
+    zeros: bool,
+    /// The zero point, in packed terms, if they do not.
+    zero_point: i32,
+    k: usize,
+    n: usize,
+}
+
+/// Where things lie in a blob.
+struct Layout {
+    columns: usize,
+    sums: usize,
+    zeros: usize,
+    panels: usize,
+    total: usize,
+}
+
+const MAGIC: &[u8; 8] = b"ZP-PACK\x01";
+/// Written in the byte order of the machine, as are sums and 16-bit panels.
+const BYTE_ORDER: u32 = 0x0102_0304;
+const HEADER: usize = 128;
+
+impl Header {
+    fn layout(&self) -> Result<Layout, Error> {
+        let overflow = Error::Overflow { argument: "packed", a: self.k, b: self.n };
+        let columns = self.backend.columns(self.n)?;
+        let vector = columns.checked_mul(4).and_then(|b| b.checked_next_multiple_of(64)).ok_or(overflow)?;
+        let zeros = HEADER.checked_add(vector).ok_or(overflow)?;
+        let panels = zeros.checked_add(if self.zeros { vector } else { 0 }).ok_or(overflow)?;
+        let bytes = self.backend.packed_bytes(Side::Rhs, self.n, self.k)?;
+        let total = panels.checked_add(bytes).filter(|n| *n <= isize::MAX as usize).ok_or(overflow)?;
+        Ok(Layout { columns, sums: HEADER, zeros, panels, total })
+    }
+
+    fn write(&self, blob: &mut [u8]) {
+        let mut field = |at: usize, bytes: &[u8]| blob[at..at + bytes.len()].copy_from_slice(bytes);
+        field(0, MAGIC);
+        field(8, &BYTE_ORDER.to_ne_bytes());
+        field(12, &[u8::from(self.side == Side::Lhs), u8::from(self.zeros)]);
+        field(16, &self.zero_point.to_ne_bytes());
+        field(24, &(self.k as u64).to_ne_bytes());
+        field(32, &(self.n as u64).to_ne_bytes());
+        field(48, Name::new(self.backend.kernel()).as_str().as_bytes());
+        let sum = checksum(blob);
+        blob[40..48].copy_from_slice(&sum.to_ne_bytes());
+    }
+
+    fn read(blob: &[u8]) -> Result<Self, Error> {
+        let foreign = |argument, expected: &dyn fmt::Display, got: &dyn fmt::Display| Error::Packed {
+            argument,
+            expected: Name::new(expected),
+            got: Name::new(got),
+        };
+        if blob.len() < HEADER {
+            return Err(foreign("length", &HEADER, &blob.len()));
+        }
+        fn field<const N: usize>(blob: &[u8], at: usize) -> [u8; N] {
+            core::array::from_fn(|i| blob[at + i])
+        }
+        if &field(blob, 0) != MAGIC {
+            let got = field::<8>(blob, 0);
+            return Err(foreign("format", &MAGIC.escape_ascii(), &got.escape_ascii()));
+        }
+        let order = u32::from_ne_bytes(field(blob, 8));
+        if order != BYTE_ORDER {
+            return Err(foreign("byte order", &BYTE_ORDER, &order));
+        }
+        let [side, zeros] = field(blob, 12);
+        let name = field::<40>(blob, 48);
+        let end = name.iter().position(|b| *b == 0).unwrap_or(name.len());
+        let kernel = core::str::from_utf8(&name[..end]).unwrap_or("?");
+        let backend = Backend::kernel_named(kernel).ok_or_else(|| {
+            let first = zeropoint_kernels::available().next().map_or("none", Backend::kernel);
+            foreign("kernel", &first, &kernel)
+        })?;
+        let size = |at| usize::try_from(u64::from_ne_bytes(field(blob, at)));
+        let (Ok(k), Ok(n)) = (size(24), size(32)) else {
+            return Err(foreign("size", &usize::MAX, &"larger"));
+        };
+        let zero_point = i32::from_ne_bytes(field(blob, 16));
+        let side = if side == 0 { Side::Rhs } else { Side::Lhs };
+        let header = Self { backend, side, zeros: zeros != 0, zero_point, k, n };
+        let total = header.layout()?.total;
+        if blob.len() != total {
+            return Err(foreign("length", &total, &blob.len()));
+        }
+        let (expected, got) = (u64::from_ne_bytes(field(blob, 40)), checksum(blob));
+        if expected != got {
+            return Err(foreign("checksum", &expected, &got));
+        }
+        Ok(header)
+    }
+}
+
+/// FNV-1a over 64-bit words (tail bytes one by one), without the checksum itself. It finds accidents, not attacks;
+/// no bytes whatsoever make a product read out of bounds.
+fn checksum(blob: &[u8]) -> u64 {
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let step = |hash: u64, word: u64| (hash ^ word).wrapping_mul(PRIME).rotate_left(29);
+    let mut hash = 0xcbf2_9ce4_8422_2325;
+    for part in [&blob[..40], &blob[48..]] {
+        let (words, tail) = part.as_chunks::<8>();
+        hash = words.iter().fold(hash, |hash, word| step(hash, u64::from_ne_bytes(*word)));
+        hash = tail.iter().fold(hash, |hash, byte| step(hash, u64::from(*byte)));
+    }
+    hash
+}
+
+impl Packed<'static> {
+    /// Packs a constant rhs, K x N, for [`selected`](crate::selected).
+    ///
+    /// # Errors
+    /// [`Error::ZeroPoint`] or [`Error::Length`] for its zero points, [`Error::Overflow`] if the packed size
+    /// overflows, [`Error::Backend`] if the environment names no valid one.
+    pub fn rhs<'m, C: Code>(rhs: impl Into<Quantized<'m, C>>) -> Result<Self, Error> {
+        Self::rhs_with(rhs, PackOptions::default())
+    }
+
+    /// Packs a constant rhs, K x N.
+    ///
+    /// # Errors
+    /// As [`Packed::rhs`].
+    pub fn rhs_with<'m, C: Code>(rhs: impl Into<Quantized<'m, C>>, options: PackOptions) -> Result<Self, Error> {
+        pack(rhs.into(), Side::Rhs, options)
+    }
+
+    /// Packs a constant lhs, M x K: products then take rhs as the side that changes.
+    ///
+    /// # Errors
+    /// As [`Packed::rhs`].
+    pub fn lhs<'m, C: Code>(lhs: impl Into<Quantized<'m, C>>) -> Result<Self, Error> {
+        Self::lhs_with(lhs, PackOptions::default())
+    }
+
+    /// Packs a constant lhs, M x K.
+    ///
+    /// # Errors
+    /// As [`Packed::rhs`].
+    pub fn lhs_with<'m, C: Code>(lhs: impl Into<Quantized<'m, C>>, options: PackOptions) -> Result<Self, Error> {
+        let Quantized { codes, zero_point } = lhs.into();
+        // out^T = rhs^T lhs^T: the constant lhs is the rhs of the transposed product.
+        pack(Quantized { codes: codes.transposed(), zero_point }, Side::Lhs, options)
+    }
+
+    /// Weights from stored bytes, copied.
+    ///
+    /// # Errors
+    /// [`Error::Packed`] if they are of another format, kernel, length or byte order, or damaged.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        let header = Header::read(bytes)?;
+        let mut blob = aligned(bytes.len());
+        blob.copy_from_slice(bytes);
+        Ok(Self { storage: Storage::Owned(Arc::new(blob)), header })
+    }
+}
+
+fn pack<C: Code>(rhs: Quantized<'_, C>, side: Side, options: PackOptions) -> Result<Packed<'static>, Error> {
+    let backend = options.backend.map_or_else(dispatch::selected, Ok)?;
+    let Quantized { codes, zero_point } = rhs;
+    let (k, n) = (codes.rows(), codes.cols());
+    let (argument, (low, high)) = (if side == Side::Rhs { "rhs" } else { "lhs" }, C::RANGE);
+    zero_point.check(argument, n, low, high)?;
+    // Packing moves codes, so zero points move with them.
+    let offset = backend.rhs().elem.offset(C::SIGNED);
+    let zeros = matches!(zero_point, ZeroPoint::Each(_));
+    let one = if let ZeroPoint::One(zero) = zero_point { zero + offset } else { 0 };
+    let header = Header { backend, side, zeros, zero_point: one, k, n };
+    let layout = header.layout()?;
+    let mut blob = aligned(layout.total);
+    let (head, panels) = blob.split_at_mut(layout.panels);
+    let sums = numbers_mut::<i32>("sums", &mut head[layout.sums..], n)?;
+    backend.pack(Side::Rhs, codes, panels, Some(sums))?;
+    if let ZeroPoint::Each(values) = zero_point {
+        let to = numbers_mut::<i32>("zero points", &mut head[layout.zeros..], n)?;
+        for (to, value) in to.iter_mut().zip(values) {
+            *to = value + offset;
+        }
+    }
+    header.write(&mut blob);
+    Ok(Packed { storage: Storage::Owned(Arc::new(blob)), header })
+}
+
+impl<'a> Packed<'a> {
+    /// Weights in stored bytes, used where they are: a mapped file, say.
+    ///
+    /// # Errors
+    /// As [`Packed::from_bytes`], and [`Error::Length`] if the bytes are not aligned to 64.
+    pub fn borrow(bytes: &'a [u8]) -> Result<Self, Error> {
+        let header = Header::read(bytes)?;
+        let packed = Self { storage: Storage::Borrowed(bytes), header };
+        if !bytes.as_ptr().addr().is_multiple_of(64) {
+            let got = bytes.len() - bytes.as_ptr().align_offset(64).min(bytes.len());
+            return Err(Error::Length { argument: "aligned bytes", expected: bytes.len(), got });
+        }
+        Ok(packed)
+    }
+
+    /// The bytes to store. They hold kernel, shape, zero points and format, and are refused elsewhere.
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.storage {
+            Storage::Owned(blob) => blob,
+            Storage::Borrowed(bytes) => bytes,
+        }
+    }
+
+    /// The backend that the weights are packed for.
+    pub fn backend(&self) -> Backend {
+        self.header.backend
+    }
+
+    /// Which side of the product is packed.
+    pub fn side(&self) -> Side {
+        self.header.side
+    }
+
+    /// K: rows of a packed rhs, columns of a packed lhs.
+    pub fn k(&self) -> usize {
+        self.header.k
+    }
+
+    /// The other dimension: columns of a packed rhs, rows of a packed lhs.
+    pub fn columns(&self) -> usize {
+        self.header.n
+    }
+
+    /// What kernels take.
+    pub(crate) fn weights(&self) -> Result<Weights<'_>, Error> {
+        let (blob, header) = (self.as_bytes(), self.header);
+        let layout = header.layout()?;
+        let vector = |at: usize| numbers::<i32>("packed", &blob[at..], layout.columns);
+        let zero_point =
+            if header.zeros { ZeroPoint::Each(vector(layout.zeros)?) } else { ZeroPoint::One(header.zero_point) };
+        Ok(Weights {
+            k: header.k,
+            n: header.n,
+            panels: &blob[layout.panels..],
+            sums: vector(layout.sums)?,
+            zero_point,
+        })
+    }
+}
+
+impl fmt::Debug for Packed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Packed").field("header", &self.header).field("bytes", &self.as_bytes().len()).finish()
+    }
+}

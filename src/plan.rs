@@ -1,0 +1,41 @@
+//! Every heuristic of the library. Numbers in, numbers out; each can be explained.
+
+use zeropoint_kernels::{Backend, Blocking, Elem};
+
+/// Bytes of packed lhs that stay in L2 while panels of rhs pass.
+const LHS_IN_L2: usize = 384 << 10;
+/// Bytes of packed lhs that stay in L1 beside a whole small rhs.
+const LHS_IN_L1: usize = 12 << 10;
+/// Bytes of packed rhs that count as small.
+const RHS_IN_L1: usize = 16 << 10;
+/// Bytes of a rhs panel that stay in L1 while rows of lhs pass.
+const PANEL_IN_L1: usize = 96 << 10;
+/// Blocks a thread gets at least, so that a slow thread holds up little.
+const BLOCKS_A_THREAD: usize = 4;
+
+/// How a product is cut for the caches of one core.
+pub(crate) fn blocking(backend: Backend, n: usize, k: usize) -> Blocking {
+    let size = |elem: Elem| elem.size();
+    let lhs_row = k.saturating_mul(size(backend.lhs().elem)).max(1);
+    let rhs = k.saturating_mul(n).saturating_mul(size(backend.rhs().elem));
+    let room = if rhs <= RHS_IN_L1 { LHS_IN_L1 } else { LHS_IN_L2 };
+    let rows = (room / lhs_row).clamp(4 * backend.mr(), 4096).next_multiple_of(backend.mr());
+    let panel = backend.nr() * size(backend.rhs().elem);
+    let depth = (PANEL_IN_L1 / panel).max(256);
+    // Equal pieces, so that none is a sliver.
+    let pieces = k.div_ceil(depth).max(1);
+    let depth = if pieces == 1 { usize::MAX } else { k.div_ceil(pieces).next_multiple_of(backend.k_step()) };
+    Blocking { rows, depth }
+}
+
+/// Rows and columns of the blocks that threads share: M is split first; N, in whole panels, where M has too few
+/// tiles; K never.
+pub(crate) fn shares(backend: Backend, m: usize, n: usize, threads: usize, blocking: Blocking) -> (usize, usize) {
+    let wanted = threads.saturating_mul(BLOCKS_A_THREAD).max(1);
+    let tiles = m.div_ceil(backend.mr());
+    let rows = tiles.div_ceil(wanted.min(tiles.max(1))).saturating_mul(backend.mr()).min(blocking.rows);
+    let down = m.div_ceil(rows.max(1)).max(1);
+    let panels = n.div_ceil(backend.nr());
+    let across = if down >= threads { 1 } else { wanted.div_ceil(down).min(panels.max(1)) };
+    (rows, panels.div_ceil(across).max(1) * backend.nr())
+}
