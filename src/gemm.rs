@@ -19,7 +19,8 @@ use crate::stages::Stages;
 ///
 /// # Errors
 /// Whatever does not fit: [`Error::Shape`], [`Error::Length`], [`Error::ZeroPoint`], [`Error::Clamp`],
-/// [`Error::FixedPoint`], [`Error::Real`], [`Error::Overflow`], [`Error::Backend`], [`Error::Uninitialized`].
+/// [`Error::FixedPoint`], [`Error::Real`], [`Error::Overflow`], [`Error::Memory`], [`Error::Backend`],
+/// [`Error::Uninitialized`].
 ///
 /// ```
 /// use zeropoint::{MatMut, MatRef, Stages, gemm};
@@ -43,7 +44,7 @@ pub fn gemm<'a, 'b, L: Code, R: Code, O: Element>(
     let columns = packed.backend().columns(packed.columns())?;
     let column_bytes = lower::column_bytes(columns).ok_or(too_large(&packed))?;
     let slot = slot_bytes(&packed, call.blocking, call.codes.rows())?;
-    let mut bytes = aligned(column_bytes.checked_add(slot).ok_or(too_large(&packed))?);
+    let mut bytes = aligned("workspace", column_bytes.checked_add(slot).ok_or(too_large(&packed))?)?;
     let (vectors, workspace) = bytes.split_at_mut(column_bytes);
     lower::write_columns(stages, columns, vectors)?;
     call.run(stages, lower::near(stages, packed.k()), vectors, workspace, slot, None)
@@ -61,8 +62,10 @@ enum Memory<'a> {
 
 impl Workspace<'static> {
     /// Allocates; [`Gemm::workspace_bytes`] says how much a product needs.
+    ///
+    /// Memory that is not to be had leaves the workspace empty, and runs say [`Error::Workspace`].
     pub fn new(bytes: usize) -> Self {
-        Self(Memory::Owned(aligned(bytes)))
+        Self(aligned("workspace", bytes).map_or(Memory::Borrowed(&mut []), Memory::Owned))
     }
 }
 
@@ -116,14 +119,14 @@ impl<'a, O: Element> Gemm<'a, O> {
     ///
     /// # Errors
     /// [`Error::Length`], [`Error::Clamp`], [`Error::ZeroPoint`], [`Error::FixedPoint`], [`Error::Real`] for
-    /// stages that do not fit, [`Error::Overflow`].
+    /// stages that do not fit, [`Error::Overflow`], [`Error::Memory`].
     pub fn new(packed: Packed<'a>, stages: &Stages<'_, O>) -> Result<Self, Error> {
         let known = Some(packed.columns());
         let (rows, cols) = if packed.side() == Side::Rhs { (None, known) } else { (known, None) };
         stages.check(rows, cols)?;
         let oriented = if packed.side() == Side::Rhs { *stages } else { stages.transposed() };
         let count = packed.backend().columns(packed.columns())?;
-        let mut columns = aligned(lower::column_bytes(count).ok_or(too_large(&packed))?);
+        let mut columns = aligned("stages", lower::column_bytes(count).ok_or(too_large(&packed))?)?;
         lower::write_columns(&oriented, count, &mut columns)?;
         let near = lower::near(&oriented, packed.k());
         let blocking = plan::blocking(packed.backend(), packed.columns(), packed.k());
@@ -284,6 +287,9 @@ fn too_large(packed: &Packed<'_>) -> Error {
 
 /// Bytes of workspace of one thread, for `m` rows, in whole cache lines.
 fn slot_bytes(packed: &Packed<'_>, blocking: Blocking, m: usize) -> Result<usize, Error> {
+    if m == 0 || packed.columns() == 0 {
+        return Ok(64); // nothing to compute, whatever K is
+    }
     let bytes = packed.backend().workspace(m, packed.k(), blocking)?;
     bytes.checked_next_multiple_of(64).ok_or(too_large(packed))
 }
@@ -330,6 +336,9 @@ impl<'c, L: Code, O: Element> Call<'c, L, O> {
         threads: Option<&dyn Threads>,
     ) -> Result<(), Error> {
         let Self { weights, packed, codes, zero_point, out, blocking } = self;
+        if stages.accumulate && !out.is_initialized() {
+            return Err(Error::Uninitialized);
+        }
         let backend = packed.backend();
         let finish = lower::finish(stages, near, backend.columns(packed.columns())?, vectors)?;
         let Some(threads) = threads.filter(|threads| threads.threads() > 1) else {

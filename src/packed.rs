@@ -6,6 +6,7 @@
 //! Sums are of what was packed; zero points stay outside the panels.
 
 use alloc::sync::Arc;
+use core::alloc::Layout as MemoryLayout;
 use core::fmt;
 
 use aligned_vec::{AVec, ConstAlign};
@@ -17,8 +18,15 @@ use crate::dispatch;
 /// Bytes that start at a cache line.
 pub(crate) type Aligned = AVec<u8, ConstAlign<64>>;
 
-pub(crate) fn aligned(bytes: usize) -> Aligned {
-    aligned_vec::avec![[64]| 0u8; bytes]
+/// Zeros.
+pub(crate) fn aligned(argument: &'static str, bytes: usize) -> Result<Aligned, Error> {
+    let refused = Error::Memory { argument, bytes };
+    // `AVec` counts on this.
+    MemoryLayout::from_size_align(bytes, 64).map_err(|_| refused)?;
+    let mut memory = Aligned::new(64);
+    memory.try_reserve_exact(bytes).map_err(|_| refused)?;
+    memory.resize(bytes, 0);
+    Ok(memory)
 }
 
 /// How to pack.
@@ -171,7 +179,7 @@ impl Packed<'static> {
     ///
     /// # Errors
     /// [`Error::ZeroPoint`] or [`Error::Length`] for its zero points, [`Error::Overflow`] if the packed size
-    /// overflows, [`Error::Backend`] if the environment names no valid one.
+    /// overflows, [`Error::Memory`], [`Error::Backend`] if the environment names no valid one.
     pub fn rhs<'m, C: Code>(rhs: impl Into<Quantized<'m, C>>) -> Result<Self, Error> {
         Self::rhs_with(rhs, PackOptions::default())
     }
@@ -205,10 +213,11 @@ impl Packed<'static> {
     /// Weights from stored bytes, copied.
     ///
     /// # Errors
-    /// [`Error::Packed`] if they are of another format, kernel, length or byte order, or damaged.
+    /// [`Error::Packed`] if they are of another format, kernel, length or byte order, or damaged;
+    /// [`Error::Memory`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let header = Header::read(bytes)?;
-        let mut blob = aligned(bytes.len());
+        let mut blob = aligned("packed", bytes.len())?;
         blob.copy_from_slice(bytes);
         Ok(Self { storage: Storage::Owned(Arc::new(blob)), header })
     }
@@ -226,7 +235,7 @@ fn pack<C: Code>(rhs: Quantized<'_, C>, side: Side, options: PackOptions) -> Res
     let one = if let ZeroPoint::One(zero) = zero_point { zero + offset } else { 0 };
     let header = Header { backend, side, zeros, zero_point: one, k, n };
     let layout = header.layout()?;
-    let mut blob = aligned(layout.total);
+    let mut blob = aligned("packed", layout.total)?;
     let (head, panels) = blob.split_at_mut(layout.panels);
     let sums = numbers_mut::<i32>("sums", &mut head[layout.sums..], n)?;
     backend.pack(Side::Rhs, codes, panels, Some(sums))?;

@@ -152,7 +152,9 @@ fn fixed(rounding: Rounding, x: i32, by: Multiplier) -> i128 {
 
 /// The nearest integer, ties to even; far values stay far.
 fn nearest_even(x: f32) -> i128 {
-    // Beyond 2^24 every float is an even integer, and far beyond every clamp.
+    // Beyond 2^24 every float is an even integer; these are far beyond every clamp, an overflowed product further.
+    const FAR: f32 = (1u64 << 62) as f32;
+    let x = x.clamp(-FAR, FAR);
     let whole = x as i128;
     let rest = x - whole as f32;
     let away = if x < 0.0 { -1 } else { 1 };

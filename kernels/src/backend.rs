@@ -173,7 +173,8 @@ impl Backend {
 
 impl PartialEq for Backend {
     fn eq(&self, other: &Self) -> bool {
-        core::ptr::eq(self.0, other.0)
+        // The address of a row in a constant may differ from use to use.
+        self.0.kernel == other.0.kernel
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! Start reading at [`blocks`]; there is no other loop over tiles.
 
-use crate::finish::{Epilogue, Finisher, PerRow, RowTerms, TileAt, WithFinisher, rank_one, tile, with_finisher};
+use crate::finish::{
+    Epilogue, Finisher, PerRow, RowTerms, Sums, TileAt, WithFinisher, finish_tile, rank_one, tile, with_finisher,
+};
 use crate::microkernel::{Microkernel, Tile};
 use crate::packing::{PackRun, Side, Source};
 
@@ -73,7 +75,13 @@ pub(crate) unsafe fn run<K: Microkernel>(run: &BlockRun<'_>) {
         }
     }
     // SAFETY: our caller's clauses.
-    unsafe { with_finisher::<K::Lanes, _>(&run.epilogue, Loop::<K>(run, core::marker::PhantomData)) }
+    unsafe {
+        if K::ONE_LOOP {
+            // Any finisher will do: such a loop does not look at it.
+            return K::enter_blocks::<Sums<false>>(run);
+        }
+        with_finisher::<K::Lanes, _>(&run.epilogue, Loop::<K>(run, core::marker::PhantomData));
+    }
 }
 
 /// This is a good place to start reading: for each block of lhs rows, pack it; for each rhs panel, for each
@@ -95,17 +103,18 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
         for block in (0..run.m).step_by(run.block_rows) {
             let block_m = run.block_rows.min(run.m - block);
             let terms = pack_rows::<K>(run, block, block_m);
-            for (panel, col) in (0..run.n).step_by(K::NR).enumerate() {
-                let rhs = run.rhs.add(panel * rhs_strides.panel * rhs_size);
+            let rank_one_needed = !terms.sum_factor.is_null() || !terms.zero_factor.is_null();
+            let (mut rhs, mut col) = (run.rhs, 0);
+            while col < run.n {
                 let mut k = 0;
                 loop {
                     let piece = run.block_k.min(run.padded_k - k);
                     let (mut row, mut tile_index) = (0, 0);
                     while row < block_m {
                         let rows = tile_rows::<K>(block_m - row);
-                        // The panel and member of the packed rows; contiguous members need no panels.
-                        let (first, member) = (row / K::MR, row % K::MR);
-                        let at = first * lhs_strides.panel + lhs_strides.offset(member, k);
+                        // Contiguous members need no panels; others start a panel with each tile.
+                        let (panel, member) = if K::LHS.is_rows() { (0, row) } else { (row / K::MR, 0) };
+                        let at = panel * lhs_strides.panel + lhs_strides.offset(member, k);
                         let acc = scratch.add(tile_index * room.tile_step).cast::<i32>();
                         K::enter(rows);
                         let operands = Tile {
@@ -124,11 +133,17 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                             K::enter_tile(operands)
                         }
                         if k + piece == run.padded_k {
-                            let (col, cols) = (col, K::NR.min(run.n - col));
-                            let at =
-                                TileAt { acc, staging, terms: terms.add(row), row: block + row, col, rows, cols };
-                            rank_one::<K::Lanes>(&run.epilogue, &at, K::NR);
-                            tile::<K::Lanes, F>(&run.epilogue, &at, K::NR);
+                            let cols = K::NR.min(run.n - col);
+                            let terms = terms.add(row);
+                            let at = TileAt { acc, staging, terms, row: block + row, col, rows, cols };
+                            if rank_one_needed {
+                                rank_one::<K, K::Lanes>(&run.epilogue, &at);
+                            }
+                            if K::ONE_LOOP {
+                                finish_tile::<K>(&run.epilogue, &at);
+                            } else {
+                                tile::<K, F>(&run.epilogue, &at);
+                            }
                         }
                         row += rows;
                         tile_index += 1;
@@ -138,6 +153,8 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                         break;
                     }
                 }
+                rhs = rhs.wrapping_add(rhs_strides.panel * rhs_size);
+                col += K::NR;
             }
             K::leave();
         }

@@ -147,6 +147,13 @@ pub enum Error {
         /// Bytes there are.
         got: usize,
     },
+    /// Memory that could not be allocated.
+    Memory {
+        /// What it was for.
+        argument: &'static str,
+        /// Bytes needed.
+        bytes: usize,
+    },
     /// A lent thread pool returned before all its tasks were done.
     Threads {
         /// Blocks finished.
@@ -206,6 +213,9 @@ impl fmt::Display for Error {
             }
             Self::Workspace { needed, got } => {
                 write!(f, "workspace: {needed} bytes are needed, but there are {got}")
+            }
+            Self::Memory { argument, bytes } => {
+                write!(f, "{argument}: {bytes} bytes of memory could not be allocated")
             }
             Self::Threads { done, total } => {
                 write!(f, "threads: the pool returned after {done} of {total} blocks")

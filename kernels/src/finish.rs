@@ -198,25 +198,26 @@ pub unsafe trait Finisher<L: Lanes>: 'static {
 /// * **Tile**: `at` describes initialized memory of the sizes it states, sums aligned to 64 bytes.
 /// * **Out**: the tile's elements are valid for writes, and for reads where the finisher reads.
 #[inline(always)]
-pub(crate) unsafe fn tile<L: Lanes, F: Finisher<L>>(e: &Epilogue<'_>, at: &TileAt, nr: usize) {
-    // SAFETY: our caller's clauses, passed on; a staged tile lies in `staging`, whose rows are `nr` long.
+pub(crate) unsafe fn tile<K: Microkernel, F: Finisher<K::Lanes>>(e: &Epilogue<'_>, at: &TileAt) {
+    // SAFETY: our caller's clauses, passed on; a staged tile lies in `staging`, whose rows are NR long.
     unsafe {
         let out = e.out.cast::<F::Out>().add(at.row * e.row_stride + at.col * e.col_stride);
-        if e.col_stride == 1 {
-            return rows::<L, F>(e, at, nr, out, e.row_stride);
-        }
+        let staged = e.col_stride != 1;
         let staging = at.staging.cast::<F::Out>();
-        if F::READS {
+        if staged && F::READS {
             for c in 0..at.cols {
                 for r in 0..at.rows {
-                    *staging.add(r * nr + c) = *out.add(r * e.row_stride + c * e.col_stride);
+                    *staging.add(r * K::NR + c) = *out.add(r * e.row_stride + c * e.col_stride);
                 }
             }
         }
-        rows::<L, F>(e, at, nr, staging, nr);
-        for c in 0..at.cols {
-            for r in 0..at.rows {
-                *out.add(r * e.row_stride + c * e.col_stride) = *staging.add(r * nr + c);
+        let (to, step) = if staged { (staging, K::NR) } else { (out, e.row_stride) };
+        rows::<K, K::Lanes, F>(e, at, to, step);
+        if staged {
+            for c in 0..at.cols {
+                for r in 0..at.rows {
+                    *out.add(r * e.row_stride + c * e.col_stride) = *staging.add(r * K::NR + c);
+                }
             }
         }
     }
@@ -224,24 +225,52 @@ pub(crate) unsafe fn tile<L: Lanes, F: Finisher<L>>(e: &Epilogue<'_>, at: &TileA
 
 /// Finishes a tile into contiguous rows, `step` elements apart.
 #[inline(always)]
-unsafe fn rows<L: Lanes, F: Finisher<L>>(e: &Epilogue<'_>, at: &TileAt, nr: usize, out: *mut F::Out, step: usize) {
+unsafe fn rows<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
+    e: &Epilogue<'_>,
+    at: &TileAt,
+    out: *mut F::Out,
+    step: usize,
+) {
     // SAFETY: the clauses of `tile`; vectors start inside the panel, so its column slices reach their ends.
     unsafe {
-        if F::BY_ROW {
-            for r in 0..at.rows {
-                let row = F::row(e, at.row + r);
-                for v in (0..at.cols).step_by(L::N) {
-                    let (term, columns) = (column_term::<L>(e, at.col + v), F::columns(e, at.col + v));
-                    one::<L, F>(e, at, nr, (r, v), term, &columns, &row, out.add(r * step + v));
+        if F::HOT && !F::BY_ROW && at.rows == K::MR && at.cols == K::NR {
+            // Known bounds: both loops are unrolled.
+            let mut v = 0;
+            while v < K::NR {
+                let (term, columns) = (column_term::<L>(e, at.col + v), F::columns(e, at.col + v));
+                let mut r = 0;
+                while r < K::MR {
+                    let row = F::row(e, at.row + r);
+                    let x = L::load(at.acc.add(r * K::NR + v));
+                    let x = L::add(x, L::add(term, L::splat(*at.terms.term.add(r))));
+                    F::put(e, x, &columns, &row, out.add(r * step + v));
+                    r += 1;
                 }
+                v += L::N;
+            }
+            return;
+        }
+        // Plain loops: iterators of steps cost as much as the work of a vector.
+        let (mut r, mut v) = (0, 0);
+        if F::BY_ROW {
+            while r < at.rows {
+                let row = F::row(e, at.row + r);
+                while v < at.cols {
+                    let (term, columns) = (column_term::<L>(e, at.col + v), F::columns(e, at.col + v));
+                    one::<K, L, F>(e, at, (r, v), term, &columns, &row, out.add(r * step + v));
+                    v += L::N;
+                }
+                (r, v) = (r + 1, 0);
             }
         } else {
-            for v in (0..at.cols).step_by(L::N) {
+            while v < at.cols {
                 let (term, columns) = (column_term::<L>(e, at.col + v), F::columns(e, at.col + v));
-                for r in 0..at.rows {
+                while r < at.rows {
                     let row = F::row(e, at.row + r);
-                    one::<L, F>(e, at, nr, (r, v), term, &columns, &row, out.add(r * step + v));
+                    one::<K, L, F>(e, at, (r, v), term, &columns, &row, out.add(r * step + v));
+                    r += 1;
                 }
+                (r, v) = (0, v + L::N);
             }
         }
     }
@@ -260,10 +289,9 @@ unsafe fn column_term<L: Lanes>(e: &Epilogue<'_>, col: usize) -> L::I {
 /// Finishes one vector, which may be the incomplete last one of a row.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)] // inlined into two loops; a struct would only rename its locals
-unsafe fn one<L: Lanes, F: Finisher<L>>(
+unsafe fn one<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
     e: &Epilogue<'_>,
     at: &TileAt,
-    nr: usize,
     (r, v): (usize, usize),
     term: L::I,
     columns: &F::Columns,
@@ -272,7 +300,7 @@ unsafe fn one<L: Lanes, F: Finisher<L>>(
 ) {
     // SAFETY: the clauses of `tile`; `edge` holds a whole vector, and only valid elements are copied.
     unsafe {
-        let x = L::add(L::load(at.acc.add(r * nr + v)), L::add(term, L::splat(*at.terms.term.add(r))));
+        let x = L::add(L::load(at.acc.add(r * K::NR + v)), L::add(term, L::splat(*at.terms.term.add(r))));
         let left = at.cols - v;
         if left >= L::N {
             return F::put(e, x, columns, row, out);
@@ -296,7 +324,7 @@ unsafe fn one<L: Lanes, F: Finisher<L>>(
 /// # Safety
 /// As [`tile`].
 #[inline(always)]
-pub(crate) unsafe fn rank_one<L: Lanes>(e: &Epilogue<'_>, at: &TileAt, nr: usize) {
+pub(crate) unsafe fn rank_one<K: Microkernel<Lanes = L>, L: Lanes>(e: &Epilogue<'_>, at: &TileAt) {
     let pairs = [(at.terms.sum_factor, Some(e.column_sums)), (at.terms.zero_factor, e.column_zeros)];
     for (factor, values) in pairs {
         let Some(values) = values.filter(|_| !factor.is_null()) else { continue };
@@ -305,7 +333,7 @@ pub(crate) unsafe fn rank_one<L: Lanes>(e: &Epilogue<'_>, at: &TileAt, nr: usize
             for v in (0..at.cols).step_by(L::N) {
                 let column = L::load(values.as_ptr().add(at.col + v));
                 for r in 0..at.rows {
-                    let acc = at.acc.add(r * nr + v);
+                    let acc = at.acc.add(r * K::NR + v);
                     let gain = L::mul(L::splat(*factor.add(r)), column);
                     L::store(acc, L::add(L::load(acc), gain));
                 }
@@ -400,25 +428,29 @@ unsafe impl<L: Lanes> Finisher<L> for Floats {
     }
 }
 
-/// Storing lanes that hold values of a code type.
+/// Storing lanes that hold codes. Clamped codes of both signs are the low bits of their lanes, so `u8` stands for
+/// `i8`, too.
 pub(crate) trait StoreCodes: Element {
     /// # Safety
     /// Features of `L`; `p` is valid for writes of a vector.
     unsafe fn store<L: Lanes>(p: *mut Self, x: L::I);
 }
 
-macro_rules! store_codes {
-    ($($t:ty => $store:ident),*) => {$(
-        impl StoreCodes for $t {
-            #[inline(always)]
-            unsafe fn store<L: Lanes>(p: *mut Self, x: L::I) {
-                // SAFETY: promised by our caller.
-                unsafe { L::$store(p.cast(), x) }
-            }
-        }
-    )*};
+impl StoreCodes for u8 {
+    #[inline(always)]
+    unsafe fn store<L: Lanes>(p: *mut Self, x: L::I) {
+        // SAFETY: promised by our caller.
+        unsafe { L::store_8(p, x) }
+    }
 }
-store_codes!(u8 => store_8, i8 => store_8, i16 => store_16);
+
+impl StoreCodes for i16 {
+    #[inline(always)]
+    unsafe fn store<L: Lanes>(p: *mut Self, x: L::I) {
+        // SAFETY: promised by our caller.
+        unsafe { L::store_16(p, x) }
+    }
+}
 
 /// Clamps before the zero point is added, so that the sum cannot wrap, and stores.
 #[inline(always)]
@@ -466,10 +498,18 @@ unsafe impl<L: Lanes, R: Rule, T: StoreCodes, const BY_ROW: bool> Finisher<L> fo
 
     #[inline(always)]
     unsafe fn put(e: &Epilogue<'_>, x: L::I, columns: &Self::Columns, row: &Self::Row, p: *mut T) {
-        // SAFETY: Features; Out.
+        // SAFETY: Features; Out; Finish: the scale suits the finisher.
         unsafe {
             let (m, s) = if BY_ROW { *row } else { *columns };
-            clamp_and_store::<L, T>(e, L::requantize::<R>(x, &Factor::new(m, s)), p);
+            let y = if L::RULE_AT_RUN_TIME {
+                let (Scale::Columns { rounding, .. } | Scale::Rows { rounding, .. }) = &e.finish.scale else {
+                    core::hint::unreachable_unchecked()
+                };
+                L::requantize_any(*rounding, x, m, s)
+            } else {
+                L::requantize::<R>(x, m, s)
+            };
+            clamp_and_store::<L, T>(e, y, p);
         }
     }
 }
@@ -527,8 +567,7 @@ pub(crate) unsafe fn with_finisher<L: Lanes, W: WithFinisher<L>>(e: &Epilogue<'_
             (Dest::I32, _) if e.finish.accumulate => then.call::<Sums<true>>(),
             (Dest::I32, _) => then.call::<Sums<false>>(),
             (Dest::F32, _) => then.call::<Floats>(),
-            (Dest::U8, scale) => codes::<L, u8, W>(scale, then),
-            (Dest::I8, scale) => codes::<L, i8, W>(scale, then),
+            (Dest::U8 | Dest::I8, scale) => codes::<L, u8, W>(scale, then),
             (Dest::I16, scale) => codes::<L, i16, W>(scale, then),
         }
     }
@@ -539,7 +578,7 @@ unsafe fn codes<L: Lanes, T: StoreCodes, W: WithFinisher<L>>(scale: &Scale<'_>, 
     // SAFETY: passed on.
     unsafe {
         match scale {
-            Scale::Columns { rounding: Rounding::DoubleAway, near: true, .. } => {
+            Scale::Columns { rounding: Rounding::DoubleAway, near: true, .. } if !L::RULE_AT_RUN_TIME => {
                 then.call::<Fixed<DoubleAwayNear, T, false>>();
             }
             Scale::Columns { rounding, .. } => fixed::<L, T, W, false>(*rounding, then),
@@ -553,6 +592,9 @@ unsafe fn codes<L: Lanes, T: StoreCodes, W: WithFinisher<L>>(scale: &Scale<'_>, 
 unsafe fn fixed<L: Lanes, T: StoreCodes, W: WithFinisher<L>, const BY_ROW: bool>(rounding: Rounding, then: W) {
     // SAFETY: passed on.
     unsafe {
+        if L::RULE_AT_RUN_TIME {
+            return then.call::<Fixed<AnyRule, T, BY_ROW>>();
+        }
         match rounding {
             Rounding::DoubleAway => then.call::<Fixed<DoubleAway, T, BY_ROW>>(),
             Rounding::DoubleAwaySat => then.call::<Fixed<DoubleAwaySat, T, BY_ROW>>(),

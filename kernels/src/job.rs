@@ -16,7 +16,7 @@ pub struct Weights<'a> {
     pub k: usize,
     /// Columns of rhs.
     pub n: usize,
-    /// Panels, as [`Backend::pack`] writes them, aligned to 64 bytes.
+    /// Panels, as [`Backend::pack`] writes them, the first aligned to 64 bytes.
     pub panels: &'a [u8],
     /// The sum of each column, as packed, in whole panels.
     pub sums: &'a [i32],
@@ -183,7 +183,7 @@ impl<'a> Finish<'a> {
 impl<L: Code, O: Element> Job<'_, L, O> {
     /// Runs the block. Allocates nothing.
     ///
-    /// `workspace` must be aligned to 64 bytes and have [`Backend::workspace`] bytes.
+    /// `workspace` must be aligned to 64 bytes and have [`Backend::workspace`] bytes, unless `out` is empty.
     ///
     /// # Errors
     /// Whatever does not fit together: [`Error::Shape`], [`Error::Length`], [`Error::Overflow`],
@@ -201,7 +201,9 @@ impl<L: Code, O: Element> Job<'_, L, O> {
         }
         let (padded_k, columns) = (backend.padded_k(k)?, backend.columns(n)?);
         let panels = backend.packed_bytes(Side::Rhs, n, k)?;
-        check_aligned("weights.panels", self.weights.panels, panels)?;
+        // A part may start at any panel, and those after the first are aligned as their size has it.
+        let align = 1 << (64 | panels / (columns / row.nr).max(1)).trailing_zeros();
+        check_aligned_to("weights.panels", self.weights.panels, panels, align)?;
         let expected = columns;
         if self.weights.sums.len() < columns {
             return Err(Error::Length { argument: "weights.sums", expected, got: self.weights.sums.len() });
@@ -225,11 +227,11 @@ impl<L: Code, O: Element> Job<'_, L, O> {
                 return Err(Error::Length { argument: "lhs.zero_point", expected: m, got: zeros.len() });
             }
         };
-        let (block_rows, block_k, room) = room(backend, m, padded_k, self.blocking)?;
-        check_aligned("workspace", workspace, room.total)?;
         if m == 0 || n == 0 {
             return Ok(());
         }
+        let (block_rows, block_k, room) = room(backend, m, padded_k, self.blocking)?;
+        check_aligned("workspace", workspace, room.total)?;
         let run = BlockRun {
             m,
             n,
@@ -267,11 +269,15 @@ impl<L: Code, O: Element> Job<'_, L, O> {
     }
 }
 
-/// Checks the start and length of memory that kernels want aligned.
+/// Checks the start and length of memory that kernels want aligned to 64 bytes.
 fn check_aligned(argument: &'static str, memory: &[u8], needed: usize) -> Result<(), Error> {
-    if memory.len() < needed || (needed > 0 && !memory.as_ptr().addr().is_multiple_of(64)) {
+    check_aligned_to(argument, memory, needed, 64)
+}
+
+fn check_aligned_to(argument: &'static str, memory: &[u8], needed: usize, align: usize) -> Result<(), Error> {
+    if memory.len() < needed || (needed > 0 && !memory.as_ptr().addr().is_multiple_of(align)) {
         // What is left once the start is aligned.
-        let got = memory.len().saturating_sub(memory.as_ptr().align_offset(64).min(64));
+        let got = memory.len().saturating_sub(memory.as_ptr().align_offset(align).min(align));
         return match argument {
             "workspace" => Err(Error::Workspace { needed, got }),
             _ => Err(Error::Length { argument, expected: needed, got }),
@@ -367,6 +373,9 @@ impl Backend {
             && sums.len() != members
         {
             return Err(Error::Length { argument: "sums", expected: members, got: sums.len() });
+        }
+        if members == 0 {
+            return Ok(());
         }
         let run = PackRun {
             side,

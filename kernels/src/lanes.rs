@@ -74,11 +74,22 @@ pub unsafe trait Lanes: Sized + 'static {
     /// The low half of each lane.
     unsafe fn store_16(p: *mut i16, x: Self::I);
 
-    /// `x` scaled and rounded by a rule, saturated to i32 or to anything beyond an 8- or 16-bit clamp.
+    /// `x` scaled by `m` and `s` and rounded by a rule, saturated to i32 or to anything beyond an 8- or 16-bit clamp.
+    /// An instruction set with rounding instructions of its own has a shorter way.
     #[inline(always)]
-    unsafe fn requantize<R: Rule>(x: Self::I, by: &Factor<Self>) -> Self::I {
+    unsafe fn requantize<R: Rule>(x: Self::I, m: Self::I, s: Self::I) -> Self::I {
         // SAFETY: Features, promised by our caller.
-        unsafe { by.apply::<R>(x) }
+        unsafe { Factor::<Self>::new(m, s).apply::<R>(x) }
+    }
+
+    /// Whether a rule costs so much that choosing it for each vector does not matter; then there is one loop for all
+    /// rules instead of one each, and [`Lanes::requantize_any`] is what it calls.
+    const RULE_AT_RUN_TIME: bool = false;
+    /// `x` scaled by `m` and `s` and rounded by a rule, saturated to i32.
+    #[inline(always)]
+    unsafe fn requantize_any(rounding: Rounding, x: Self::I, m: Self::I, s: Self::I) -> Self::I {
+        let _ = (rounding, m, s);
+        x
     }
 }
 
@@ -102,6 +113,12 @@ macro_rules! rules {
 }
 rules!(DoubleAway, DoubleAwaySat, DoubleUp, SingleUp, SingleAway, SingleEven, IntMulShift);
 
+/// Whatever the epilogue says, for lanes with [`Lanes::RULE_AT_RUN_TIME`].
+pub struct AnyRule;
+impl Rule for AnyRule {
+    const ROUNDING: Rounding = Rounding::DoubleAway;
+}
+
 /// [`DoubleAway`] where the plan has proven that the shorter form is exact.
 pub struct DoubleAwayNear;
 impl Rule for DoubleAwayNear {
@@ -113,7 +130,6 @@ impl Rule for DoubleAwayNear {
 /// it is inlined.
 pub struct Factor<L: Lanes> {
     m: L::I,
-    s: L::I,
     /// 2m, for a product whose high dword is `x * m >> 31`.
     m2: L::I,
     left: L::I,
@@ -128,19 +144,17 @@ impl<L: Lanes> Factor<L> {
         // SAFETY: Features, promised by our caller.
         unsafe {
             let zero = L::splat(0);
-            Self { m, s, m2: L::add(m, m), left: L::max(s, zero), right: L::max(L::sub(zero, s), zero) }
+            Self { m, m2: L::add(m, m), left: L::max(s, zero), right: L::max(L::sub(zero, s), zero) }
         }
     }
 
-    /// Multipliers and shifts, lane by lane, for lanes that apply the scalar definition.
+    /// `x` scaled and rounded by a rule, saturated to i32 or to anything beyond an 8- or 16-bit clamp: the rules of
+    /// [`Rounding`] in 32-bit lanes (limits.md, 6 and 6.1).
+    ///
+    /// # Safety
+    /// Features of [`Lanes`].
     #[inline(always)]
-    pub fn parts(&self) -> (L::I, L::I) {
-        (self.m, self.s)
-    }
-
-    /// The rules of [`Rounding`] in 32-bit lanes (limits.md, 6 and 6.1).
-    #[inline(always)]
-    pub(crate) unsafe fn apply<R: Rule>(&self, x: L::I) -> L::I {
+    pub unsafe fn apply<R: Rule>(&self, x: L::I) -> L::I {
         // SAFETY: Features, promised by our caller; no pointers.
         unsafe {
             if R::NEAR {

@@ -60,6 +60,9 @@ pub unsafe trait Microkernel: Sized + 'static {
     const RHS: Panel;
     /// The lanes of its epilogue.
     type Lanes: Lanes;
+    /// One block loop that calls the epilogue, instead of a loop with the epilogue inlined for each way to finish:
+    /// much less code, for kernels that need not be fast.
+    const ONE_LOOP: bool = false;
 
     /// Prepares the CPU for tiles of `rows` rows.
     #[inline(always)]
@@ -117,7 +120,7 @@ macro_rules! entries {
             at: &$crate::finish::TileAt,
         ) {
             // SAFETY: Features and the rest, promised by our caller.
-            unsafe { $crate::finish::tile::<Self::Lanes, F>(epilogue, at, Self::NR) }
+            unsafe { $crate::finish::tile::<Self, F>(epilogue, at) }
         }
     };
 }

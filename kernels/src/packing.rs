@@ -67,6 +67,8 @@ pub unsafe trait Gather: 'static {
     const ZERO: Self::V;
     /// `N` consecutive groups of one member whose codes are contiguous.
     unsafe fn along_k(codes: *const u8, signed: bool) -> Self::V;
+    /// Copies `vectors` times `N` groups of one member, contiguous on both sides; returns their sum mod 2^32.
+    unsafe fn copy(codes: *const u8, out: *mut u8, vectors: usize, signed: bool) -> i32;
     /// One group of `N` members whose codes are contiguous, `k_stride` from a k to the next.
     unsafe fn along_members(codes: *const u8, k_stride: usize, signed: bool) -> Self::V;
     /// Exchanges the groups of `N` vectors: group i of vector j becomes group j of vector i.
@@ -85,6 +87,9 @@ unsafe impl Gather for NoGather {
     type V = ();
     const ZERO: () = ();
     unsafe fn along_k(_: *const u8, _: bool) {}
+    unsafe fn copy(_: *const u8, _: *mut u8, _: usize, _: bool) -> i32 {
+        0
+    }
     unsafe fn along_members(_: *const u8, _: usize, _: bool) {}
     unsafe fn transpose(_: &mut [(); 8]) {}
     unsafe fn store(_: *mut u8, (): ()) {}
@@ -100,16 +105,23 @@ unsafe impl Gather for NoGather {
 ///   `sums`, if not null, of one sum a member.
 #[inline(always)]
 pub(crate) unsafe fn pack<K: Microkernel>(run: &PackRun) {
-    let panel = match run.side {
-        Side::Lhs => K::LHS,
-        Side::Rhs => K::RHS,
-    };
-    // SAFETY: our caller's clauses; the layout is matched to its element type.
+    // SAFETY: our caller's clauses. Each layout gets a loop of its own: groups of unknown length cost divisions.
+    unsafe {
+        match run.side {
+            Side::Lhs => layout::<K>(run, &K::LHS),
+            Side::Rhs => layout::<K>(run, &K::RHS),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn layout<K: Microkernel>(run: &PackRun, panel: &Panel) {
+    // SAFETY: the clauses of `pack`; the layout is matched to its element type.
     unsafe {
         match panel.elem {
-            Elem::U8 => panels::<K, u8>(run, &panel),
-            Elem::I8 => panels::<K, i8>(run, &panel),
-            Elem::I16 => panels::<K, i16>(run, &panel),
+            Elem::U8 => panels::<K, u8>(run, panel),
+            Elem::I8 => panels::<K, i8>(run, panel),
+            Elem::I16 => panels::<K, i16>(run, panel),
         }
     }
 }
@@ -147,36 +159,51 @@ impl Packed for i16 {
 
 #[inline(always)]
 unsafe fn panels<K: Microkernel, E: Packed>(run: &PackRun, panel: &Panel) {
+    let Source { member_stride, k_stride, .. } = run.source;
+    let vector = 4 / size_of::<E>() * K::Gather::N;
+    let four_bytes = panel.group.saturating_mul(size_of::<E>()) == 4;
+    // Whether a vector of one member stays together.
+    let together = panel.is_rows() || (vector > 0 && panel.group.is_multiple_of(vector));
+    let copies = vector > 0 && together && k_stride == 1;
+    let squares =
+        vector > 0 && !copies && (four_bytes && k_stride == 1 || (four_bytes || together) && member_stride == 1);
+    // Contiguous members make one long strip: nothing marks the end of a panel.
+    let width = if panel.is_rows() { run.members.max(1) } else { panel.width };
     let strides = panel.strides(run.padded_k);
-    let valid = (run.members, run.k);
-    // SAFETY: the clauses of `pack`; panel p holds the members from p * width on.
+    // SAFETY: the clauses of `pack`; strip p holds the members from p * width on.
     unsafe {
-        for (p, first) in (0..run.members).step_by(panel.width).enumerate() {
-            let strip = Strip {
-                source: run.source.from_member(first),
-                members: panel.width.min(valid.0 - first),
-                k: run.k,
-                strides,
-                out: run.out.cast::<E>().add(p * strides.panel),
-                sums: if run.sums.is_null() { run.sums } else { run.sums.add(first) },
-            };
-            // A strip whose source is contiguous the way its panel is needs no vectors of groups.
-            let four_bytes = panel.group.saturating_mul(size_of::<E>()) == 4;
-            let source = &strip.source;
-            let (whole, whole_k) = if K::Gather::N > 0
-                && (four_bytes && source.k_stride == 1
-                    || (four_bytes || panel.is_rows()) && source.member_stride == 1)
-            {
-                strip.clear_sums();
-                strip.vectors::<K::Gather>(panel.is_rows())
-            } else {
-                strip.clear_sums();
-                (0, 0)
-            };
+        if !run.sums.is_null() {
+            run.sums.write_bytes(0, run.members);
+        }
+        let strip = |first: usize| Strip {
+            source: run.source.from_member(first),
+            members: width.min(run.members - first),
+            k: run.k,
+            strides,
+            out: run.out.cast::<E>().add(first / width * strides.panel),
+            sums: if run.sums.is_null() { run.sums } else { run.sums.add(first) },
+        };
+        let whole_k = if squares { run.k / vector * vector } else { 0 };
+        // Where members are contiguous, k goes outermost: a cache line holds members of several panels.
+        let chunk = if k_stride == 1 { whole_k } else { 16 * vector }.max(1);
+        for k in (0..whole_k).step_by(chunk) {
+            for first in (0..run.members).step_by(width) {
+                strip(first).squares::<K::Gather>(k..whole_k.min(k + chunk), together);
+            }
+        }
+        for first in (0..run.members).step_by(width) {
+            let strip = strip(first);
+            if copies {
+                strip.copies::<K::Gather>(panel.group.min(run.padded_k), vector);
+            }
+            // What is left: below the squares and beside them, or behind the copies.
+            let whole = if squares { strip.members / K::Gather::N * K::Gather::N } else { 0 };
+            let copied = if copies { run.k / vector * vector } else { 0 };
             // Contiguous members need none beyond the last; other layouts are padded with zeros.
             let members = if panel.is_rows() { strip.members } else { panel.width };
-            strip.elements(panel, 0..whole, whole_k..run.padded_k);
-            strip.elements(panel, whole..members, 0..run.padded_k);
+            strip.elements(0..whole, whole_k..run.padded_k);
+            strip.elements(whole..strip.members, copied..run.padded_k);
+            strip.elements(strip.members..members, 0..run.padded_k);
         }
     }
 }
@@ -193,34 +220,28 @@ struct Strip<E> {
 }
 
 impl<E: Packed> Strip<E> {
+    /// Moves squares of `N` x `N` groups, for `ks` in whole squares.
     #[inline(always)]
-    unsafe fn clear_sums(&self) {
-        if !self.sums.is_null() {
-            // SAFETY: Room: one sum a member.
-            unsafe { self.sums.write_bytes(0, self.members) }
-        }
-    }
-
-    /// Moves squares of `N` x `N` groups; returns how many members and k it has packed.
-    #[inline(always)]
-    unsafe fn vectors<G: Gather>(&self, rows: bool) -> (usize, usize) {
+    unsafe fn squares<G: Gather>(&self, ks: Range<usize>, together: bool) {
         let Source { codes, member_stride, k_stride, signed } = self.source;
         let group = 4 / size_of::<E>();
         let square = group * G::N;
-        let (whole, whole_k) = (self.members / G::N * G::N, self.k / square * square);
         // SAFETY: the clauses of `pack`: every square lies inside the members and k of source and panel.
         unsafe {
-            for w in (0..whole).step_by(G::N) {
-                for k in (0..whole_k).step_by(square) {
-                    let from = codes.add(w * member_stride + k * k_stride);
+            for k in ks.step_by(square) {
+                for w in (0..self.members / G::N * G::N).step_by(G::N) {
+                    // Opaque, or the compiler keeps one pointer a row from square to square, all of them spilled.
+                    let mut from = core::hint::black_box(codes.add(w * member_stride + k * k_stride));
                     // One vector a member, or one vector a group of k.
                     let mut v = [G::ZERO; 8];
-                    for (i, v) in v.iter_mut().enumerate().take(G::N) {
-                        *v = if k_stride == 1 {
-                            G::along_k(from.add(i * member_stride), signed)
+                    for v in v.iter_mut().take(G::N) {
+                        if k_stride == 1 {
+                            *v = G::along_k(from, signed);
+                            from = from.wrapping_add(member_stride);
                         } else {
-                            G::along_members(from.add(i * group * k_stride), k_stride, signed)
-                        };
+                            *v = G::along_members(from, k_stride, signed);
+                            from = from.wrapping_add(group * k_stride);
+                        }
                     }
                     if k_stride == 1 {
                         G::transpose(&mut v);
@@ -228,22 +249,46 @@ impl<E: Packed> Strip<E> {
                     if !self.sums.is_null() {
                         G::add_sums(self.sums.add(w), &v);
                     }
-                    if rows {
+                    if together {
                         G::transpose(&mut v);
                     }
                     for (i, v) in v.iter().enumerate().take(G::N) {
-                        let (member, step) = if rows { (i, 0) } else { (0, i * group) };
+                        let (member, step) = if together { (i, 0) } else { (0, i * group) };
                         G::store(self.out.add(self.strides.offset(w + member, k + step)).cast(), *v);
                     }
                 }
             }
         }
-        (whole, whole_k)
+    }
+
+    /// Copies whole vectors of contiguous codes, in groups of `group`, a multiple of `vector`.
+    #[inline(always)]
+    unsafe fn copies<G: Gather>(&self, group: usize, vector: usize) {
+        let Source { codes, member_stride, signed, .. } = self.source;
+        // SAFETY: the clauses of `pack`.
+        unsafe {
+            for w in 0..self.members {
+                let from = codes.wrapping_add(w * member_stride);
+                let (mut k, mut sum) = (0, 0i32);
+                while self.k - k >= vector {
+                    let vectors = group.min(self.k - k) / vector;
+                    let out = self.out.add(self.strides.offset(w, k)).cast();
+                    sum = sum.wrapping_add(G::copy(from.add(k), out, vectors, signed));
+                    k += vectors * vector;
+                }
+                if !self.sums.is_null() {
+                    *self.sums.add(w) = sum;
+                }
+            }
+        }
     }
 
     /// Packs a rectangle element by element; beyond the members and k there are it writes zeros.
     #[inline(always)]
-    unsafe fn elements(&self, panel: &Panel, members: Range<usize>, ks: Range<usize>) {
+    unsafe fn elements(&self, members: Range<usize>, ks: Range<usize>) {
+        if ks.is_empty() {
+            return;
+        }
         let Source { codes, member_stride, k_stride, signed } = self.source;
         // SAFETY: the clauses of `pack`.
         unsafe {
@@ -251,20 +296,10 @@ impl<E: Packed> Strip<E> {
                 let from = codes.wrapping_add(w * member_stride);
                 let end = if w < self.members { self.k.clamp(ks.start, ks.end) } else { ks.start };
                 let mut sum = 0i32;
-                if panel.is_rows() && k_stride == 1 {
-                    // Contiguous to contiguous: a loop that vectorizes by itself.
-                    let out = self.out.add(self.strides.offset(w, 0));
-                    for k in ks.start..end {
-                        let value = E::of(*from.add(k), signed);
-                        *out.add(k) = value;
-                        sum = sum.wrapping_add(value.into());
-                    }
-                } else {
-                    for k in ks.start..end {
-                        let value = E::of(*from.add(k * k_stride), signed);
-                        *self.out.add(self.strides.offset(w, k)) = value;
-                        sum = sum.wrapping_add(value.into());
-                    }
+                for k in ks.start..end {
+                    let value = E::of(*from.add(k * k_stride), signed);
+                    *self.out.add(self.strides.offset(w, k)) = value;
+                    sum = sum.wrapping_add(value.into());
                 }
                 for k in end..ks.end {
                     *self.out.add(self.strides.offset(w, k)) = E::ZERO;

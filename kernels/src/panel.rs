@@ -79,6 +79,9 @@ impl Panel {
 
     /// Bytes that `members` members of `k` (padded) elements take, in whole panels; `None` on overflow.
     pub const fn bytes(&self, members: usize, k: usize) -> Option<usize> {
+        if members == 0 {
+            return Some(0);
+        }
         // The skew of `strides` is at most 64 bytes a member.
         let Some(k_room) = k.checked_add(64) else { return None };
         let Some(members) = members.checked_add(self.width - 1) else { return None };

@@ -6,10 +6,11 @@
 //! ```
 
 use crate::cpu::Features;
-use crate::lanes::{Factor, Lanes, Rule, requantize_one};
+use crate::lanes::{Lanes, requantize_one};
 use crate::microkernel::{Microkernel, Tile, entries};
 use crate::packing::NoGather;
 use crate::panel::{Elem, Panel};
+use crate::rounding::Rounding;
 
 /// Lanes in plain Rust.
 pub struct Plain<const N: usize>;
@@ -178,11 +179,12 @@ unsafe impl<const N: usize> Lanes for Plain<N> {
         unsafe { p.cast::<[i16; N]>().write_unaligned(x.map(|x| x as i16)) }
     }
 
+    const RULE_AT_RUN_TIME: bool = true;
+
     /// The definition itself, lane by lane.
     #[inline(always)]
-    unsafe fn requantize<R: Rule>(x: [i32; N], by: &Factor<Self>) -> [i32; N] {
-        let (m, s) = by.parts();
-        map2(x, map2(m, s, |m, s| (m, s)), |x, (m, s)| requantize_one(R::ROUNDING, x, m, s))
+    unsafe fn requantize_any(rounding: Rounding, x: [i32; N], m: [i32; N], s: [i32; N]) -> [i32; N] {
+        map2(x, map2(m, s, |m, s| (m, s)), |x, (m, s)| requantize_one(rounding, x, m, s))
     }
 }
 

@@ -50,6 +50,7 @@ unsafe impl<S: Shape> Microkernel for Twin<S> {
     const RHS: Panel = Panel { width: S::TILE.1, group: S::GROUPS.1, elem: S::ELEMS.1 };
     type Lanes = S::Lanes;
     type Gather = NoGather;
+    const ONE_LOOP: bool = true;
 
     #[inline(always)]
     unsafe fn tile(tile: Tile) {
@@ -91,8 +92,8 @@ macro_rules! twins {
                 type Lanes = Plain<$lanes>;
             }
         )*
-        /// Twins of every real layout, and of a few odd ones.
-        pub static TWINS: &[crate::Row] = &[$(crate::describe::<Twin<$shape>>()),*];
+        /// Twins of every real layout, and of a few odd ones. A constant, so that only who uses it compiles them.
+        pub const TWINS: &[crate::Row] = &[$(crate::describe::<Twin<$shape>>()),*];
     };
 }
 

@@ -276,6 +276,11 @@ impl<'a, T: Copy> MatMut<'a, T> {
         MatMut { data: PhantomData, ..*self }
     }
 
+    /// Whether it was made over memory that is initialized.
+    pub const fn is_initialized(&self) -> bool {
+        self.initialized
+    }
+
     /// Element (row, col), if it exists and is initialized.
     pub fn get(&self, row: usize, col: usize) -> Option<T> {
         let at = self.extent.offset(row, col).filter(|_| self.initialized)?;

@@ -68,30 +68,42 @@ unsafe fn multiply<const R: usize>(tile: Tile) {
                 *acc = [_mm256_load_si256(p), _mm256_load_si256(p.add(1))];
             }
         }
-        // Rows 0..3 and 3..6 from one base each: base, base + ld, base + 2 ld are all addressing modes.
+        // Rows 0..3 and 3..6 from one base each: base, base + ld, base + 2 ld are all addressing modes. The compiler
+        // must not see that the bases are related, or it computes one from the other in every step.
         let ld = tile.lhs_member * 2;
         let (mut low, mut high) = (tile.lhs, tile.lhs.wrapping_add(3 * ld));
+        core::arch::asm!("/* {0} */", inout(reg) high, options(pure, nomem, nostack, preserves_flags));
         let mut rhs = tile.rhs.cast::<__m256i>();
-        for _ in 0..tile.k / 2 {
-            let r = [_mm256_load_si256(rhs), _mm256_load_si256(rhs.add(1))];
-            macro_rules! row {
-                ($i:literal, $base:ident, $at:literal) => {
-                    if R > $i {
-                        let a = _mm256_set1_epi32($base.wrapping_add($at * ld).cast::<i32>().read_unaligned());
-                        acc[$i][0] = _mm256_add_epi32(acc[$i][0], _mm256_madd_epi16(a, r[0]));
-                        acc[$i][1] = _mm256_add_epi32(acc[$i][1], _mm256_madd_epi16(a, r[1]));
-                    }
-                };
-            }
-            row!(0, low, 0);
-            row!(1, low, 1);
-            row!(2, low, 2);
-            row!(3, high, 0);
-            row!(4, high, 1);
-            row!(5, high, 2);
-            rhs = rhs.add(2);
-            low = low.wrapping_add(4);
-            high = high.wrapping_add(4);
+        macro_rules! row {
+            ($i:literal, $base:ident, $at:literal, $step:literal, $r:ident) => {
+                if R > $i {
+                    let pair = $base.wrapping_add($at * ld + 4 * $step).cast::<i32>().read_unaligned();
+                    let a = _mm256_set1_epi32(pair);
+                    acc[$i][0] = _mm256_add_epi32(acc[$i][0], _mm256_madd_epi16(a, $r[0]));
+                    acc[$i][1] = _mm256_add_epi32(acc[$i][1], _mm256_madd_epi16(a, $r[1]));
+                }
+            };
+        }
+        macro_rules! step {
+            ($step:literal) => {
+                let r = [_mm256_load_si256(rhs.add(2 * $step)), _mm256_load_si256(rhs.add(2 * $step + 1))];
+                row!(0, low, 0, $step, r);
+                row!(1, low, 1, $step, r);
+                row!(2, low, 2, $step, r);
+                row!(3, high, 0, $step, r);
+                row!(4, high, 1, $step, r);
+                row!(5, high, 2, $step, r);
+            };
+        }
+        for _ in 0..tile.k / 4 {
+            step!(0);
+            step!(1);
+            rhs = rhs.add(4);
+            low = low.wrapping_add(8);
+            high = high.wrapping_add(8);
+        }
+        if !tile.k.is_multiple_of(4) {
+            step!(0);
         }
         for (i, acc) in acc.iter().enumerate() {
             let p = tile.acc.add(i * NR).cast::<__m256i>();
@@ -347,6 +359,22 @@ unsafe impl Gather for Avx2Gather {
                 v[i] = _mm256_permute2x128_si256::<0x20>(top[i], bottom[i]);
                 v[i + 4] = _mm256_permute2x128_si256::<0x31>(top[i], bottom[i]);
             }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn copy(codes: *const u8, out: *mut u8, vectors: usize, signed: bool) -> i32 {
+        // SAFETY: Features; 16 codes and 32 bytes a vector.
+        unsafe {
+            let mut sums = _mm256_setzero_si256();
+            for i in 0..vectors {
+                let v = widen(_mm_loadu_si128(codes.add(16 * i).cast()), signed);
+                _mm256_storeu_si256(out.add(32 * i).cast(), v);
+                sums = _mm256_add_epi32(sums, _mm256_madd_epi16(v, _mm256_set1_epi16(1)));
+            }
+            let four = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
+            let two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
+            _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32::<1>(two)))
         }
     }
 

@@ -84,7 +84,8 @@ impl Arena {
     pub fn damage(&self) -> Option<String> {
         for (number, Memory { base, len, slice }) in self.memory.borrow().iter().enumerate() {
             // SAFETY: allocated and initialized, and outside the slice that is borrowed.
-            let margin = |range: Range<usize>| unsafe { std::slice::from_raw_parts(base.add(range.start), range.len()) };
+            let margin =
+                |range: Range<usize>| unsafe { std::slice::from_raw_parts(base.add(range.start), range.len()) };
             let bad = |range: Range<usize>| Some(range.start + margin(range).iter().position(|b| *b != MARGIN)?);
             if let Some(at) = bad(0..slice.start).or_else(|| bad(slice.end..*len)) {
                 let offset = at as isize - slice.start as isize;

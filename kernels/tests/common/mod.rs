@@ -7,9 +7,12 @@ pub mod block;
 pub mod finish;
 pub mod matrix;
 pub mod oracle;
+#[cfg(all(unix, not(miri)))]
+pub mod pages;
+pub mod panels;
 pub mod points;
-pub mod product;
 pub mod stage;
+pub mod target;
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Arguments;
@@ -38,7 +41,8 @@ pub fn backends() -> Vec<Backend> {
         for row in TABLE.iter().filter(|row| Backend::detect(row).is_none()) {
             // Not by a macro: the test harness would swallow it.
             let (name, kernel) = (row.name(), row.kernel());
-            let _ = writeln!(std::io::stderr(), "SKIPPED backend {name} ({kernel}): this CPU has no {}", row.needs());
+            let _ =
+                writeln!(std::io::stderr(), "SKIPPED backend {name} ({kernel}): this CPU has no {}", row.needs());
         }
     });
     let expected = std::env::var("ZEROPOINT_EXPECT").unwrap_or_default();
@@ -57,7 +61,8 @@ pub fn walk(test: &'static str, place: Place, body: impl Fn(&Run)) {
         for byte in test.bytes().chain(backend.kernel().bytes()) {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
-        let run = Run { backend, place, rng: Rng::new(hash), test, text: RefCell::default(), told: Cell::new(false) };
+        let run =
+            Run { backend, place, rng: Rng::new(hash), test, text: RefCell::default(), told: Cell::new(false) };
         run.case(format_args!("before the first case"));
         body(&run);
         CURRENT.set((std::ptr::null(), 0));

@@ -50,7 +50,13 @@ pub fn set_element(elem: Elem, data: &mut [u8], at: usize, value: i64) {
 }
 
 /// `sum over k of (lhs - za) * (rhs - zb)` for one element, not wrapped.
-pub fn product<L: TestCode, R: TestCode>(lhs: &Matrix<L>, rhs: &Matrix<R>, at: (usize, usize), za: i32, zb: i32) -> i64 {
+pub fn product<L: TestCode, R: TestCode>(
+    lhs: &Matrix<L>,
+    rhs: &Matrix<R>,
+    at: (usize, usize),
+    za: i32,
+    zb: i32,
+) -> i64 {
     let (za, zb) = (i64::from(za), i64::from(zb));
     (0..lhs.shape.1).map(|k| (lhs.at(at.0, k) - za) * (rhs.at(k, at.1) - zb)).sum()
 }

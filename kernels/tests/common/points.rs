@@ -12,9 +12,14 @@ pub struct Points {
 }
 
 impl Points {
-    /// All scales worth trying, each with its sums.
-    pub fn of(rng: &Rng, scaling: Scaling) -> Vec<Self> {
-        scales(rng, scaling)
+    /// All scales worth trying, or one in `share` of them, each with its sums.
+    pub fn of(rng: &Rng, scaling: Scaling, share: usize) -> Vec<Self> {
+        let mut scales = scales(rng, scaling);
+        let one = rng.below(scales.len());
+        scales.swap(0, one);
+        let mut first = true;
+        scales.retain(|_| std::mem::take(&mut first) || rng.one_in(share));
+        scales
             .into_iter()
             .map(|by| {
                 let mut sums = edges(rng);
@@ -65,7 +70,8 @@ fn scales(rng: &Rng, scaling: Scaling) -> Vec<By> {
 
 fn float_scales(rng: &Rng) -> Vec<f32> {
     // Zero, the smallest, and so large that scaled sums overflow.
-    let mut scales = vec![0.0, f32::from_bits(1), f32::MIN_POSITIVE, f32::MAX, 1e30, f32::INFINITY, 0.1, 1.0 / 3.0];
+    let mut scales =
+        vec![0.0, f32::from_bits(1), f32::MIN_POSITIVE, f32::MAX, 1e30, f32::INFINITY, 0.1, 1.0 / 3.0];
     for exponent in -32..=8 {
         scales.extend([f32::powi(2.0, exponent), rng.real(exponent, exponent + 1)]);
     }

@@ -15,10 +15,18 @@ pub enum Axis {
 /// How a stage scales.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scaling {
-    None { accumulate: bool },
-    Fixed { rounding: Rounding, axis: Axis, near: bool },
+    None {
+        accumulate: bool,
+    },
+    Fixed {
+        rounding: Rounding,
+        axis: Axis,
+        near: bool,
+    },
     /// One factor a column, and one a row if `rows`.
-    Float { rows: bool },
+    Float {
+        rows: bool,
+    },
 }
 
 /// A kind of output stage: each has a loop of its own in a backend.

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Everything, before a release: the core, then long fuzzing and what it covers, Miri and AddressSanitizer over whole
+# test suites, and the benches in full. An hour or two on two cores.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+triple=$(uname -m)-unknown-linux-gnu
+
+asan() {
+    CARGO_TARGET_DIR=$target/asan RUSTFLAGS=-Zsanitizer=address \
+        cargo +nightly test --tests --features rayon --target "$triple"
+}
+
+coverage() { # TARGET
+    local tools
+    tools=$(rustc +nightly --print sysroot)/lib/rustlib/$triple/bin
+    CARGO_TARGET_DIR=$target/fuzz cargo +nightly fuzz coverage "$1" "fuzz/corpus-new/$1" "fuzz/corpus/$1"
+    "$tools/llvm-cov" report "$target/fuzz/$triple/coverage/$triple/release/$1" \
+        -instr-profile="fuzz/coverage/$1/coverage.profdata" -ignore-filename-regex='registry|rustc|fuzz_targets'
+}
+
+show=all limit=3600 step core bash ci/run.sh
+
+if fuzz_installed; then
+    for name in gemm pack stages; do limit=900 step "fuzz-$name-long" fuzz "$name" 300; done
+    if ensure llvm-tools "rustup component list --installed --toolchain nightly | grep llvm-tools" \
+        rustup component add llvm-tools --toolchain nightly; then
+        for name in gemm pack stages; do show=all step "coverage-$name" coverage "$name"; done
+    else
+        skip coverage "no llvm-tools to be had"
+    fi
+else
+    skip fuzz "no nightly toolchain or cargo-fuzz to be had"
+fi
+
+if miri_installed; then
+    MIRIFLAGS=-Zmiri-many-seeds=0..16 limit=3600 step miri-many-seeds miri -p zeropoint --test miri
+    limit=3600 step miri-whole miri -p zeropoint-kernels
+else
+    skip miri "not to be had"
+fi
+
+if nightly; then limit=3600 step asan asan; else skip asan "no nightly toolchain to be had"; fi
+
+show=all limit=7200 step benches-full cargo bench --bench kernel --bench gemm --bench pack --bench finish

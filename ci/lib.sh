@@ -1,0 +1,158 @@
+# shellcheck shell=bash disable=SC2034 # variables are exported, so none is unused
+# Helpers of run.sh and full.sh, sourced: steps with a time limit and a log each, installs, and the closing table.
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
+unset limit show
+only=${1-} # a pattern of the names of the steps to run, all by default
+set -o allexport # a step runs in a bash of its own and may be a function of the script
+CARGO_TERM_COLOR=never CARGO_INCREMENTAL=0 RUST_BACKTRACE=1
+target=${CARGO_TARGET_DIR:-$PWD/target}
+logs=$target/ci
+mkdir -p "$logs"
+rows=() passed=0 failed=0 skipped=0
+
+# The backends that this machine has to run: a test that finds one missing fails.
+expected_here() {
+    case $(uname -m) in
+        x86_64) grep -qw avx2 /proc/cpuinfo && echo scalar,avx2 || echo scalar ;;
+        aarch64) echo scalar,neon ;;
+        *) echo scalar ;;
+    esac
+}
+
+# NAME COMMAND...: runs one step for at most `limit` seconds. Prints the log of a failure, or of a success that is
+# worth a `show`, else the counts of tests.
+# A step that closes its test runs without having run a test has failed: a filter that matches nothing proves nothing.
+step() {
+    local name=$1 log=$logs/${1//[^a-z0-9]/-}.log begin=$SECONDS status=0 result=ok tests=-
+    shift
+    [[ $name =~ ${only-} ]] || return 0
+    echo "== $name: $*"
+    timeout -k 10 "${limit:-600}" bash -euo pipefail -c '"$@"' "$name" "$@" >"$log" 2>&1 </dev/null || status=$?
+    if grep -q '^test result:' "$log"; then
+        tests=$(awk '/^test result:/ { n += $4 } END { print n }' "$log")
+        ((tests > 0 || status)) || { status=1 && echo "no test ran" >>"$log"; }
+    fi
+    if ((status == 124)); then echo "stopped after ${limit:-600} s" >>"$log"; fi
+    if ((status)); then result=FAILED failed=$((failed + 1)); else passed=$((passed + 1)); fi
+    if ((status)) || [[ ${show-} ]]; then cat "$log"; else grep -E '^test result:|SKIP' "$log" || true; fi
+    rows+=("$name|$result|$((SECONDS - begin))|$tests")
+    echo "== $name: $result, $((SECONDS - begin)) s"
+}
+
+# NAME REASON: says that a step could not run here, now and in the table.
+skip() {
+    skipped=$((skipped + 1))
+    rows+=("$1|SKIPPED|-|$2")
+    echo "== SKIP $1: $2"
+}
+
+# NAME CHECK INSTALL...: whether CHECK holds, after INSTALL if need be, which gets `limit` seconds.
+ensure() {
+    local name=$1 check=$2 log=$logs/install-${1//[^a-z0-9]/-}.log begin=$SECONDS status=0
+    shift 2
+    bash -c "$check" >/dev/null 2>&1 && return
+    timeout -k 10 "${limit:-60}" bash -euo pipefail -c '"$@"' "$name" "$@" >"$log" 2>&1 </dev/null || status=$?
+    ((status == 0)) || tail -n 5 "$log"
+    echo "-- install $name: status $status, $((SECONDS - begin)) s"
+    bash -c "$check" >/dev/null 2>&1
+}
+
+debian() {
+    apt-get -q update
+    DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends "$@"
+}
+
+nightly() {
+    ensure nightly "cargo +nightly --version" rustup toolchain install nightly --profile minimal
+}
+
+miri_installed() {
+    local parts="rustup component list --installed --toolchain nightly"
+    nightly && ensure miri "$parts | grep miri && $parts | grep rust-src" \
+        rustup component add miri rust-src --toolchain nightly
+}
+
+fuzz_installed() {
+    nightly && limit=300 ensure cargo-fuzz "cargo fuzz --version" \
+        env CARGO_TARGET_DIR="$target/tools" cargo install --locked cargo-fuzz
+}
+
+# The runner has to be of the very version of the library that the benches are linked with.
+callgrind_installed() {
+    local version
+    version=$(awk '$3 == "\"iai-callgrind\"" { getline; gsub("\"", ""); print $3 }' Cargo.lock)
+    [[ $version ]] && ensure valgrind "command -v valgrind" debian valgrind &&
+        limit=300 ensure callgrind-runner "cargo install --list | grep -x 'iai-callgrind-runner v$version:'" \
+            env CARGO_TARGET_DIR="$target/tools" cargo install --locked --version "$version" iai-callgrind-runner
+}
+
+# TARGET SECONDS: new inputs go to a directory of their own; the kept corpus is only read.
+fuzz() {
+    local kept=fuzz/corpus/$1
+    mkdir -p "fuzz/corpus-new/$1" "$kept"
+    CARGO_TARGET_DIR=$target/fuzz cargo +nightly fuzz run "$1" "fuzz/corpus-new/$1" "$kept" -- -max_total_time="$2"
+}
+
+# CARGO_ARGUMENTS...: Miri sees a CPU without extensions: it is for what is plain Rust, the twins, the views, the split.
+miri() {
+    MIRIFLAGS="-Zmiri-strict-provenance ${MIRIFLAGS-}" ZEROPOINT_EXPECT=scalar cargo +nightly miri test "$@"
+}
+
+# CARGO_ARGUMENTS...: with the compiler that Cargo.toml promises as the oldest.
+oldest() {
+    CARGO_TARGET_DIR=$target/oldest cargo "+$(oldest_version)" "$@"
+}
+
+oldest_version() {
+    awk -F'"' '/^rust-version/ { print $2 }' Cargo.toml
+}
+
+oldest_installed() {
+    local version
+    version=$(oldest_version)
+    ensure "rust-$version" "cargo +$version --version" rustup toolchain install "$version" --profile minimal
+}
+
+# A linker, an emulator and a standard library for aarch64: rustup's, else that of Debian's own compiler.
+aarch64_installed() {
+    local triple=aarch64-unknown-linux-gnu
+    ensure aarch64-linker "command -v aarch64-linux-gnu-gcc && ls /usr/aarch64-linux-gnu/lib/libc.a" \
+        debian gcc-aarch64-linux-gnu libc6-dev-arm64-cross &&
+        ensure qemu "command -v qemu-aarch64" debian qemu-user || return
+    ensure aarch64-std "rustup target list --installed | grep -x $triple" rustup target add $triple && return
+    of_debian=yes
+    limit=180 ensure aarch64-std-of-debian \
+        "ls \$(/usr/bin/rustc --print target-libdir --target $triple)/libstd-*" debian_aarch64_std
+}
+
+debian_aarch64_std() {
+    dpkg --add-architecture arm64
+    debian rustc-web libstd-rust-web-dev:arm64
+}
+
+# CPU CARGO_ARGUMENTS...: static, because threads hang under qemu with shared libraries; optimized a little, with
+# every debug assertion.
+aarch64() {
+    local cpu=$1 static="-C target-feature=+crt-static"
+    shift
+    if [[ ${of_debian-} ]]; then export RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc; fi
+    env CARGO_TARGET_DIR="$target/aarch64" CARGO_BUILD_TARGET=aarch64-unknown-linux-gnu \
+        CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+        CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -cpu $cpu" \
+        CARGO_PROFILE_DEV_OPT_LEVEL=1 RUSTFLAGS="$static" RUSTDOCFLAGS="$static" ZEROPOINT_EXPECT=scalar,neon \
+        cargo "$@"
+}
+
+report() {
+    local status=$? row fields
+    printf '\n%-28s %-8s %7s  %s\n' step result seconds "tests, or why not"
+    for row in "${rows[@]}"; do
+        IFS='|' read -r -a fields <<<"$row"
+        printf '%-28s %-8s %7s  %s\n' "${fields[@]}"
+    done
+    printf '%s s in all, logs in %s\n' "$SECONDS" "$logs"
+    printf 'steps: %s passed, %s failed, %s skipped\n' "$passed" "$failed" "$skipped"
+    exit $((status || failed || passed == 0))
+}
+trap report EXIT
+ZEROPOINT_EXPECT=$(expected_here)

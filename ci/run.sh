@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# The core of CI, every time: installs what is missing, runs each step, prints what ran and what could not.
+# Where the compiler's flags differ, so does the target directory: nothing is built twice. `ci/run.sh 'test|docs'` runs
+# the steps whose names match.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+format() {
+    local directory
+    for directory in . ci/nostd fuzz; do (cd "$directory" && cargo fmt --all --check); done
+}
+
+clippy() {
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo clippy --workspace --all-targets --features rayon -- -D warnings
+    cargo clippy --workspace --no-default-features -- -D warnings
+    (cd ci/nostd && CARGO_TARGET_DIR=$target/nostd cargo clippy --release -- -D warnings)
+    (cd fuzz && CARGO_TARGET_DIR=$target/fuzz cargo clippy -- -D warnings)
+}
+
+# Linking is the proof; running shows that what was linked is the product.
+nostd() {
+    local binary
+    CARGO_TARGET_DIR=$target/nostd cargo build --release --manifest-path ci/nostd/Cargo.toml
+    for binary in kernels zeropoint; do "$target/nostd/release/$binary"; done
+}
+
+scalar_only() { # CARGO_ARGUMENTS...
+    local flag="--cfg zeropoint_scalar_only"
+    CARGO_TARGET_DIR=$target/scalar-only RUSTFLAGS=$flag RUSTDOCFLAGS=$flag ZEROPOINT_EXPECT=scalar cargo "$@"
+}
+
+# Both packages, built from what would be published, and neither over 200 kB.
+package() {
+    local file both=(-p zeropoint-kernels -p zeropoint --allow-dirty)
+    rm -f "$target"/package/*.crate
+    cargo package "${both[@]}" --list
+    cargo package "${both[@]}"
+    for file in "$target"/package/*.crate; do
+        wc -c "$file"
+        (($(wc -c <"$file") < 200000))
+    done
+}
+
+step format format
+step clippy clippy
+step test cargo test
+step test-release cargo test --release
+step test-rayon cargo test --release --features rayon
+step nostd nostd
+step scalar-only scalar_only test --release
+step docs env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --features rayon
+show=all step digits cargo run --release --example digits
+
+if aarch64_installed; then
+    step aarch64-cortex-a53 aarch64 cortex-a53 test
+    step aarch64-max aarch64 max test
+else
+    skip aarch64 "no linker, emulator or standard library to be had"
+fi
+if [[ ${of_debian-} ]]; then
+    skip aarch64-clippy "Debian's compiler has none"
+else
+    step aarch64-clippy aarch64 max clippy --all-targets -- -D warnings
+fi
+
+step benches cargo bench --bench kernel --bench gemm --bench pack --bench finish -- --test
+if callgrind_installed; then
+    step callgrind cargo bench --bench callgrind
+else
+    skip callgrind "no valgrind or runner to be had"
+fi
+
+if fuzz_installed; then
+    for name in gemm pack stages; do step "fuzz-$name" fuzz "$name" 20; done
+else
+    skip fuzz "no nightly toolchain or cargo-fuzz to be had"
+fi
+
+if miri_installed; then
+    step miri-kernels miri -p zeropoint-kernels --test miri
+    step miri miri -p zeropoint --test miri
+else
+    skip miri "not to be had"
+fi
+
+if oldest_installed; then
+    step oldest-compiler oldest check --workspace --features rayon
+else
+    skip oldest-compiler "not to be had"
+fi
+
+step package package

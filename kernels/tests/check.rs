@@ -1,0 +1,174 @@
+//! Every backend x {pack, tile, finish, block} against plain definitions, bit for bit.
+//!
+//! `ZEROPOINT_SEED=number` changes the random data. `ZEROPOINT_EXPECT=scalar,avx2` names backends that have to run
+//! here: a missing one fails every test. A failure prints one line that repeats it.
+
+mod common;
+
+use common::block::{Product, Zero};
+use common::finish::finish;
+use common::matrix::{Fill, Layout};
+use common::panels::{Multiply, Packing, pack, tile};
+use common::stage::{Axis, Kind, Scaling};
+use common::{Place, Run, backends, walk};
+use zeropoint_kernels::{Blocking, Dest, Rounding, Side};
+
+/// The largest K whose sums no operands can wrap: 33,025 * 255 * 255 < 2^31.
+const LONGEST: usize = 33_025;
+
+/// Sizes around the multiples of `unit`.
+fn around(unit: usize) -> Vec<usize> {
+    let mut sizes = vec![0, 1, unit - 1, unit, unit + 1, 2 * unit - 1, 2 * unit, 2 * unit + 1];
+    sizes.sort_unstable();
+    sizes.dedup();
+    sizes
+}
+
+/// K around the steps of a kernel and the squares of its packer.
+fn depths(run: &Run) -> Vec<usize> {
+    let mut sizes = around(run.backend.k_step());
+    sizes.extend([3, 15, 16, 17, 33]);
+    sizes.sort_unstable();
+    sizes.dedup();
+    sizes
+}
+
+#[test]
+fn coverage() {
+    println!("covered: {:?}", backends());
+}
+
+#[test]
+fn packing() {
+    walk("packing", Place::Heap, |run| {
+        // Lengths that give contiguous members a cache line more, of 16 and of 8 bits.
+        let skewed = [255, 256, 512];
+        for (side, panel) in [(Side::Lhs, run.backend.lhs()), (Side::Rhs, run.backend.rhs())] {
+            let mut members = around(panel.width);
+            members.extend([7, 8, 9, 16, 17]);
+            let mut shapes = vec![];
+            for members in members {
+                shapes.extend(depths(run).into_iter().map(|k| (members, k)));
+            }
+            shapes.extend([1, panel.width + 1].iter().flat_map(|members| skewed.map(|k| (*members, k))));
+            for (members, k) in shapes {
+                for layout in Layout::ALL {
+                    let fill = run.rng.pick(&Fill::ALL);
+                    let case = Packing { side, members, k, layout, fill, sums: !run.rng.one_in(4) };
+                    pack::<u8>(run, case);
+                    pack::<i8>(run, case);
+                }
+            }
+        }
+        for (side, fill) in [(Side::Lhs, Fill::High), (Side::Rhs, Fill::Low), (Side::Rhs, Fill::High)] {
+            let case = Packing { side, members: 3, k: LONGEST, layout: Layout::Rows, fill, sums: true };
+            pack::<u8>(run, case);
+            pack::<i8>(run, Packing { layout: Layout::Columns, ..case });
+        }
+    });
+}
+
+#[test]
+fn tiles() {
+    walk("tiles", Place::Heap, |run| {
+        for rows in 1..=run.backend.mr() {
+            for k in depths(run).into_iter().chain([256]) {
+                for add in [false, true] {
+                    let fills = [run.rng.pick(&Fill::ALL), run.rng.pick(&Fill::ALL)];
+                    tile(run, Multiply { rows, k, fills, add });
+                }
+            }
+        }
+        for left in Fill::ALL {
+            for right in Fill::ALL {
+                let rows = 1 + run.rng.below(run.backend.mr());
+                tile(run, Multiply { rows, k: 5 * run.backend.k_step(), fills: [left, right], add: true });
+            }
+        }
+        // The longest sum that fits, and longer ones, which wrap.
+        for k in [LONGEST, LONGEST + 1, 2 * LONGEST + 3] {
+            tile(run, Multiply { rows: 1, k, fills: [Fill::High, Fill::High], add: false });
+        }
+    });
+}
+
+#[test]
+fn finishing() {
+    walk("finishing", Place::Heap, |run| {
+        for kind in Kind::all() {
+            // i16 shows most of a result; the others differ from it in clamp and store. Twins apply the very
+            // definition, lane by lane.
+            let shares =
+                [if kind.dest == Dest::I16 { 1 } else { 4 }, if run.backend.name() == "twin" { 8 } else { 1 }];
+            finish(run, kind, &Layout::DISJOINT, shares[0] * shares[1]);
+        }
+    });
+}
+
+/// All pairs of sizes at the edges of tiles, the third size and everything else random.
+#[test]
+fn block_shapes() {
+    walk("block_shapes", Place::Heap, |run| {
+        let kinds = Kind::all();
+        let (rows, cols, depths) = (2 * run.backend.mr() + 1, around(run.backend.nr()), depths(run));
+        let rng = &run.rng;
+        for m in 0..=rows {
+            for &n in &cols {
+                Product::any(run, (m, n, rng.pick(&depths)), &kinds).check(run);
+            }
+            for &k in &depths {
+                Product::any(run, (m, rng.pick(&cols), k), &kinds).check(run);
+            }
+        }
+        for &n in &cols {
+            for &k in &depths {
+                Product::any(run, (rng.below(rows + 1), n, k), &kinds).check(run);
+            }
+        }
+        for depth in [255, 256, 512] {
+            Product::any(run, (run.backend.mr() + 1, rng.pick(&cols), depth), &kinds).check(run);
+        }
+    });
+}
+
+/// Every kind of stage with all signs of operands and all forms of zero points.
+#[test]
+fn block_stages() {
+    walk("block_stages", Place::Heap, |run| {
+        let (cols, depths) = (around(run.backend.nr()), depths(run));
+        for kind in Kind::all() {
+            for signed in [[false, false], [false, true], [true, false], [true, true]] {
+                for zeros in
+                    [[Zero::Any, Zero::Any], [Zero::Each, Zero::Any], [Zero::Any, Zero::Each], [Zero::Each; 2]]
+                {
+                    let shape = (run.rng.below(run.backend.mr() + 3), run.rng.pick(&cols), run.rng.pick(&depths));
+                    Product { signed, zeros, ..Product::any(run, shape, &[kind]) }.check(run);
+                }
+            }
+        }
+    });
+}
+
+/// K = 33,025 with operands as far from their zero points as can be, K split and whole; then K that wraps.
+#[test]
+fn longest_sums() {
+    walk("longest_sums", Place::Heap, |run| {
+        let fixed = Scaling::Fixed { rounding: Rounding::DoubleAway, axis: Axis::Column, near: false };
+        let kinds = [
+            Kind { dest: Dest::I32, scaling: Scaling::None { accumulate: false } },
+            Kind { dest: Dest::I16, scaling: fixed },
+        ];
+        let depths = [usize::MAX, 8192];
+        let far = [(Fill::High, Zero::Low), (Fill::Low, Zero::High)];
+        for (i, (left, right)) in [(0, 0), (0, 1), (1, 0), (1, 1)].into_iter().enumerate() {
+            let ((left, za), (right, zb)) = (far[left], far[right]);
+            for signed in [[false, false], [false, true], [true, false], [true, true]] {
+                let k = if i == 3 { LONGEST + 1 } else { LONGEST };
+                let any = Product::any(run, (2, 3, k), &kinds);
+                let blocking = Blocking { rows: usize::MAX, depth: run.rng.pick(&depths) };
+                let layouts = [Layout::Rows, Layout::Columns, Layout::Rows];
+                Product { signed, fills: [left, right], zeros: [za, zb], blocking, layouts, ..any }.check(run);
+            }
+        }
+    });
+}

@@ -1,0 +1,140 @@
+//! Whole products, `block`, against the definitions.
+
+use zeropoint_kernels::{Blocking, Dest, Job, Side, Weights, ZeroPoint};
+
+use super::matrix::{Fill, Layout, Matrix, TestCode};
+use super::oracle::{self, Output};
+use super::stage::{By, Kind, Maker};
+use super::target::Target;
+use super::{Arena, Rng, Run};
+
+/// Zero points of one side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Zero {
+    /// The smallest code, for all.
+    Low,
+    /// The largest code, for all.
+    High,
+    /// Any code, for all.
+    Any,
+    /// One a row of lhs or a column of rhs.
+    Each,
+}
+
+impl Zero {
+    pub const ALL: [Self; 4] = [Self::Low, Self::High, Self::Any, Self::Each];
+
+    /// The zero points of `count` members.
+    fn points(self, rng: &Rng, (low, high): (i32, i32), count: usize) -> Vec<i32> {
+        let any = rng.within(low, high);
+        let point = |_| match self {
+            Self::Low => low,
+            Self::High => high,
+            Self::Any => any,
+            Self::Each => rng.extreme(low, high),
+        };
+        (0..count).map(point).collect()
+    }
+}
+
+/// A product to check: `m` x `k` times `k` x `n`.
+#[derive(Clone, Copy, Debug)]
+pub struct Product {
+    pub shape: (usize, usize, usize),
+    /// Whether lhs and rhs are i8.
+    pub signed: [bool; 2],
+    pub fills: [Fill; 2],
+    pub zeros: [Zero; 2],
+    /// Of lhs, rhs and out.
+    pub layouts: [Layout; 3],
+    pub blocking: Blocking,
+    pub kind: Kind,
+}
+
+impl Product {
+    /// A product of this shape, everything else any.
+    pub fn any(run: &Run, shape: (usize, usize, usize), kinds: &[Kind]) -> Self {
+        let Run { backend, ref rng, .. } = *run;
+        let (mr, step) = (backend.mr(), backend.k_step());
+        let fill = || if rng.one_in(2) { Fill::Random } else { rng.pick(&Fill::ALL) };
+        Self {
+            shape,
+            signed: [rng.one_in(2), rng.one_in(2)],
+            fills: [fill(), fill()],
+            zeros: [rng.pick(&Zero::ALL), rng.pick(&Zero::ALL)],
+            layouts: [rng.pick(&Layout::ALL), rng.pick(&Layout::ALL), rng.pick(&Layout::DISJOINT)],
+            blocking: Blocking {
+                rows: rng.pick(&[1, mr + 1, usize::MAX, usize::MAX]),
+                depth: rng.pick(&[1, step + 1, 3 * step, usize::MAX, usize::MAX]),
+            },
+            kind: rng.pick(kinds),
+        }
+    }
+
+    /// Runs and compares.
+    pub fn check(&self, run: &Run) {
+        match self.kind.dest {
+            Dest::U8 => self.signs::<u8>(run),
+            Dest::I8 => self.signs::<i8>(run),
+            Dest::I16 => self.signs::<i16>(run),
+            Dest::I32 => self.signs::<i32>(run),
+            Dest::F32 => self.signs::<f32>(run),
+        }
+    }
+
+    fn signs<O: Output>(&self, run: &Run) {
+        match self.signed {
+            [false, false] => self.run::<u8, u8, O>(run),
+            [false, true] => self.run::<u8, i8, O>(run),
+            [true, false] => self.run::<i8, u8, O>(run),
+            [true, true] => self.run::<i8, i8, O>(run),
+        }
+    }
+
+    fn run<L: TestCode, R: TestCode, O: Output>(&self, run: &Run) {
+        let Run { backend, ref rng, .. } = *run;
+        let Self { shape: (m, n, k), fills, zeros, layouts, blocking, kind, .. } = *self;
+        let arena = Arena::new(run.place);
+        let lhs = Matrix::<L>::new(&arena, rng, (m, k), layouts[0], fills[0]);
+        let rhs = Matrix::<R>::new(&arena, rng, (k, n), layouts[1], fills[1]);
+        run.case(format_args!("{self:?}, lhs {lhs:?}, rhs {rhs:?}"));
+
+        // Weights: what lies beyond the columns there are is anything.
+        let columns = backend.columns(n).unwrap();
+        let panels = arena.lines(backend.packed_bytes(Side::Rhs, n, k).unwrap(), |_| rng.bits() as u8);
+        let sums = arena.slice(columns, |_| rng.bits() as i32);
+        backend.pack(Side::Rhs, rhs.view(), panels, Some(&mut sums[..n])).unwrap();
+        let rhs_zeros = zeros[1].points(rng, R::RANGE, n);
+        let raised = |zero: i32| oracle::packed(backend.rhs().elem, i64::from(zero), R::SIGNED) as i32;
+        let zero_point = match zeros[1] {
+            Zero::Each => {
+                let zero = |j: usize| rhs_zeros.get(j).map_or(rng.bits() as i32, |zero| raised(*zero));
+                ZeroPoint::Each(arena.slice(columns, zero))
+            }
+            _ => ZeroPoint::One(rhs_zeros.first().map_or(0, |zero| raised(*zero))),
+        };
+        let lhs_zeros = zeros[0].points(rng, L::RANGE, m);
+        let lhs_zero_point = match zeros[0] {
+            Zero::Each => ZeroPoint::Each(arena.slice(m, |i| lhs_zeros[i])),
+            _ => ZeroPoint::One(lhs_zeros.first().copied().unwrap_or(0)),
+        };
+
+        // The shorter form has its bound: products of a few hundred k stay within 2^28, and shifts above -15.
+        let bias = if kind.is_near() { 1 << 28 } else { i32::MAX };
+        let maker = Maker { arena: &arena, rng, kind, bias, shape: (m, columns) };
+        let finish = maker.make(|| By::typical(rng, kind.scaling));
+        let mut out = Target::<O>::new(&arena, rng, (m, n), layouts[2]);
+        let workspace = arena.lines(backend.workspace(m, k, blocking).unwrap(), |_| rng.bits() as u8);
+        Job {
+            lhs: lhs.view().zero_point(lhs_zero_point),
+            weights: Weights { k, n, panels, sums, zero_point },
+            finish,
+            out: out.view(),
+            blocking,
+        }
+        .run(backend, workspace)
+        .unwrap();
+        run.check_margins(&arena);
+        out.check(run, &finish, |i, j| oracle::product(&lhs, &rhs, (i, j), lhs_zeros[i], rhs_zeros[j]));
+    }
+}

@@ -1,0 +1,117 @@
+//! `pack` and `tile` against the definitions.
+
+use zeropoint_kernels::{Elem, Side};
+
+use super::matrix::{Fill, Layout, Matrix, TestCode};
+use super::{Arena, Run, oracle};
+
+/// A packing to check.
+#[derive(Clone, Copy, Debug)]
+pub struct Packing {
+    pub side: Side,
+    /// Rows of lhs or columns of rhs.
+    pub members: usize,
+    pub k: usize,
+    /// How members (as rows) lie in memory.
+    pub layout: Layout,
+    pub fill: Fill,
+    /// Whether sums are asked for.
+    pub sums: bool,
+}
+
+/// Packs, and compares each element, the padding and the sums.
+pub fn pack<C: TestCode>(run: &Run, case: Packing) {
+    let Run { backend, ref rng, .. } = *run;
+    let Packing { side, members, k, layout, fill, sums } = case;
+    let arena = Arena::new(run.place);
+    let source = Matrix::<C>::new(&arena, rng, (members, k), layout, fill);
+    run.case(format_args!("{case:?} of {source:?}"));
+
+    let bytes = backend.packed_bytes(side, members, k).unwrap();
+    let packed = arena.lines(bytes, |_| rng.bits() as u8);
+    let got_sums = arena.slice(members, |_| rng.bits() as i32);
+    let view = match side {
+        Side::Lhs => source.view(),
+        Side::Rhs => source.transposed().view(),
+    };
+    backend.pack(side, view, packed, sums.then_some(&mut *got_sums)).unwrap();
+    run.check_margins(&arena);
+
+    let padded_k = k.next_multiple_of(backend.k_step());
+    let panel = match side {
+        Side::Lhs => backend.lhs(),
+        Side::Rhs => backend.rhs(),
+    };
+    // Members are padded in panels of groups; contiguous members beyond the last are nobody's.
+    let all = if panel.is_rows() { members } else { members.next_multiple_of(panel.width) };
+    for member in 0..all {
+        let mut sum = 0;
+        for at in 0..padded_k {
+            let exists = member < members && at < k;
+            let expected = if exists { oracle::packed(panel.elem, source.at(member, at), C::SIGNED) } else { 0 };
+            let got = oracle::element(panel.elem, packed, oracle::position(panel, padded_k, member, at));
+            if got != expected {
+                run.fail(format_args!("at (member {member}, k {at}) got {got}, expected {expected}"));
+            }
+            sum += expected;
+        }
+        if sums && member < members && i64::from(got_sums[member]) != sum {
+            run.fail(format_args!("sum of member {member}: got {}, expected {sum}", got_sums[member]));
+        }
+    }
+}
+
+/// A tile to multiply.
+#[derive(Clone, Copy, Debug)]
+pub struct Multiply {
+    pub rows: usize,
+    /// Elements of each member that are not padding.
+    pub k: usize,
+    /// Data of lhs and rhs.
+    pub fills: [Fill; 2],
+    pub add: bool,
+}
+
+/// Multiplies a tile of panels that were written by the definition of the layout.
+pub fn tile(run: &Run, case: Multiply) {
+    run.case(format_args!("{case:?}"));
+    let Run { backend, ref rng, .. } = *run;
+    let Multiply { rows, k, fills: [lhs_fill, rhs_fill], add } = case;
+    let (nr, padded_k) = (backend.nr(), k.next_multiple_of(backend.k_step()));
+    let arena = Arena::new(run.place);
+
+    // A panel and its elements as a plain matrix; members that nobody asked for are anything.
+    let side = |side, panel: zeropoint_kernels::Panel, members: usize, fill: Fill| {
+        let data = arena.lines(backend.packed_bytes(side, members, padded_k).unwrap(), |_| rng.bits() as u8);
+        let range = match panel.elem {
+            Elem::U8 => (0, 255),
+            Elem::I8 => (-128, 127),
+            Elem::I16 => (-128, 255),
+        };
+        let mut plain = vec![vec![0; padded_k]; members];
+        for (member, values) in plain.iter_mut().enumerate() {
+            for (at, value) in values.iter_mut().enumerate() {
+                *value = if at < k { i64::from(fill.value(rng, range, (member, at))) } else { 0 };
+                oracle::set_element(panel.elem, data, oracle::position(panel, padded_k, member, at), *value);
+            }
+        }
+        (&*data, plain)
+    };
+    let (lhs, left) = side(Side::Lhs, backend.lhs(), rows, lhs_fill);
+    let (rhs, right) = side(Side::Rhs, backend.rhs(), nr, rhs_fill);
+    let acc = arena.lines(backend.mr() * nr, |_| rng.extreme(i32::MIN, i32::MAX));
+    let old = acc.to_vec();
+    backend.tile(rows, padded_k, lhs, rhs, acc, add).unwrap();
+    run.check_margins(&arena);
+
+    for (i, left) in left.iter().enumerate() {
+        for (j, right) in right.iter().enumerate() {
+            let sum: i64 = left.iter().zip(right).map(|(l, r)| l * r).sum();
+            let before = if add { i64::from(old[i * nr + j]) } else { 0 };
+            let (got, expected) = (acc[i * nr + j], (before + sum) as i32);
+            if got != expected {
+                run.fail(format_args!("at ({i}, {j}) got {got}, expected {expected}"));
+            }
+        }
+    }
+}

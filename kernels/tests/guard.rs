@@ -1,0 +1,97 @@
+//! The parts of `check.rs` again, with every buffer between pages that cannot be touched: one byte read or written
+//! too far faults. Buffers start right behind an unmapped page, then end right before one. Gaps between rows or
+//! columns of out lie on read-only pages, so that a rewrite of the same value faults, too.
+//!
+//! A fault ends the process, after printing the line that repeats it.
+#![cfg(all(unix, not(miri)))]
+
+mod common;
+
+use common::block::Product;
+use common::finish::finish;
+use common::matrix::{Fill, Layout};
+use common::panels::{Multiply, Packing, pack, tile};
+use common::stage::Kind;
+use common::{Place, Run, walk};
+use zeropoint_kernels::Side;
+
+/// Outputs with gaps of whole pages, and without.
+const LAYOUTS: [Layout; 6] =
+    [Layout::RowPages, Layout::ColumnPages, Layout::Rows, Layout::Columns, Layout::RowGap, Layout::Apart];
+
+/// Runs `body` for every backend at both ends of pages.
+fn both_ends(test: &'static str, body: impl Fn(&Run)) {
+    walk(test, Place::Before, &body);
+    walk(test, Place::Behind, &body);
+}
+
+/// Sizes just below, at and above multiples of `unit`.
+fn edges(unit: usize) -> [usize; 5] {
+    [1, unit - 1, unit, unit + 1, 2 * unit + 1]
+}
+
+#[test]
+fn packing() {
+    both_ends("packing", |run| {
+        let rng = &run.rng;
+        for (side, panel) in [(Side::Lhs, run.backend.lhs()), (Side::Rhs, run.backend.rhs())] {
+            for members in edges(panel.width).into_iter().chain([8]) {
+                for k in edges(run.backend.k_step()).into_iter().chain([16, 17, 32]) {
+                    for layout in Layout::ALL {
+                        let fill = Fill::Random;
+                        let case = Packing { side, members, k, layout, fill, sums: rng.one_in(2) };
+                        if rng.one_in(2) { pack::<u8>(run, case) } else { pack::<i8>(run, case) }
+                    }
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn tiles() {
+    both_ends("tiles", |run| {
+        for rows in 1..=run.backend.mr() {
+            for k in edges(run.backend.k_step()) {
+                tile(run, Multiply { rows, k, fills: [Fill::Random; 2], add: run.rng.one_in(2) });
+            }
+        }
+    });
+}
+
+#[test]
+fn finishing() {
+    both_ends("finishing", |run| {
+        let tile = run.backend.mr() * run.backend.nr();
+        for kind in Kind::all() {
+            // Some tiles of each kind, at all edges.
+            finish(run, kind, &LAYOUTS, if tile < 16 { 512 } else { 64 });
+        }
+    });
+}
+
+#[test]
+fn blocks() {
+    both_ends("blocks", |run| {
+        let (rng, kinds) = (&run.rng, Kind::all());
+        let depths = edges(run.backend.k_step());
+        let product = |shape| Product::any(run, shape, &kinds);
+        let placed = |product: Product| {
+            let [lhs, rhs, _] = product.layouts;
+            Product { layouts: [lhs, rhs, rng.pick(&LAYOUTS)], ..product }.check(run);
+        };
+        for m in edges(run.backend.mr()) {
+            for n in edges(run.backend.nr()) {
+                for k in depths {
+                    placed(product((m, n, k)));
+                }
+            }
+        }
+        // Every kind, so that every vector of a stage meets its page.
+        for &kind in &kinds {
+            let shape =
+                (1 + rng.below(run.backend.mr() + 2), 1 + rng.below(run.backend.nr() + 2), rng.pick(&depths));
+            placed(Product { kind, ..product(shape) });
+        }
+    });
+}
