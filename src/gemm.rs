@@ -347,7 +347,7 @@ impl<'c, L: Code, O: Element> Call<'c, L, O> {
         };
         let (rows, cols) = plan::shares(backend, out.rows(), out.cols(), threads.threads(), blocking);
         let blocks = Blocks::new(out, rows, cols);
-        parallel::run(threads, &blocks, workspace, slot_bytes, &|block, slot| {
+        parallel::run(threads, &blocks, workspace, slot_bytes, |block, slot| {
             let (m, n) = (block.out.rows(), block.out.cols());
             let zero_point = match zero_point {
                 ZeroPoint::One(zero) => ZeroPoint::One(zero),

@@ -49,6 +49,7 @@ pub use packed::{PackOptions, Packed};
 #[cfg(feature = "rayon")]
 pub use parallel::Rayon;
 pub use parallel::Threads;
+pub use quant::QuantParams;
 pub use stages::{FloatScale, OutputCode, PerAxis, Stages};
 pub use zeropoint_kernels as kernels;
 pub use zeropoint_kernels::{

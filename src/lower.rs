@@ -33,10 +33,7 @@ pub(crate) fn write_columns<O: Element>(
             *to = values.next().unwrap_or(rest);
         }
     }
-    fn spread<'v, T: Copy>(values: Option<&'v [T]>, all: T, count: usize) -> impl Iterator<Item = T> + 'v
-    where
-        T: 'v,
-    {
+    fn spread<'v, T: Copy + 'v>(values: Option<&'v [T]>, all: T, count: usize) -> impl Iterator<Item = T> + 'v {
         let every = if values.is_some() { 0 } else { count };
         values.unwrap_or_default().iter().copied().chain(core::iter::repeat_n(all, every))
     }

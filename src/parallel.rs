@@ -62,7 +62,7 @@ pub(crate) fn run<'o, O: Element>(
     blocks: &Blocks<'o, O>,
     workspace: &mut [u8],
     slot_bytes: usize,
-    work: &(dyn Fn(Block<'o, O>, &mut [u8]) -> Result<(), Error> + Sync),
+    work: impl Fn(Block<'o, O>, &mut [u8]) -> Result<(), Error> + Sync,
 ) -> Result<(), Error> {
     let tasks = (workspace.len() / slot_bytes.max(1)).min(threads.threads()).min(blocks.count()).max(1);
     let slots = Blocks::new(MatMut::new(workspace, tasks, slot_bytes, slot_bytes, 1)?, 1, slot_bytes);

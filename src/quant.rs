@@ -44,6 +44,25 @@ pub fn quantize(x: f32, scale: f32, zero_point: i32, range: core::ops::RangeIncl
     (nearest(bounded, ties) + zero).max(low).min(high) as i32
 }
 
+/// The int32 bias of a layer: `real / (input * weight)` in binary64, ties away from zero, saturated
+/// (semantics.md 3; paper 2.4: its zero point is 0 and its scale that of the sums).
+///
+/// # Errors
+/// [`Error::Real`] if the quotient is NaN.
+///
+/// ```
+/// assert_eq!(zeropoint::quant::quantize_bias(-0.5, 0.1, 0.02)?, -250);
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+pub fn quantize_bias(real: f32, input_scale: f32, weight_scale: f32) -> Result<i32, Error> {
+    let quotient = f64::from(real) / (f64::from(input_scale) * f64::from(weight_scale));
+    if quotient.is_nan() {
+        return Err(Error::Real { argument: "bias", value: quotient });
+    }
+    let bounded = quotient.clamp(f64::from(i32::MIN), f64::from(i32::MAX));
+    Ok(nearest(bounded, Ties::Away) as i32)
+}
+
 /// How reals and codes of type `C` relate: `real = scale * (code - zero_point)` (paper, eq. 1).
 ///
 /// ```

@@ -19,8 +19,8 @@ use zeropoint::{
 
 const MAX: usize = usize::MAX;
 
-/// Sizes and strides that overflow something.
-const SIZES: [usize; 10] = [0, 1, 2, 3, 1 << 31, MAX >> 4, MAX / 3, MAX / 2, MAX / 2 + 1, MAX];
+/// Sizes and strides that overflow something, or no memory is large enough for.
+const SIZES: [usize; 10] = [0, 1, 2, 3, MAX >> 12, MAX >> 4, MAX / 3, MAX / 2, MAX / 2 + 1, MAX];
 
 #[test]
 fn outputs_are_disjoint_exactly_if_they_say_so() {
@@ -79,9 +79,6 @@ fn views_of_any_size() {
 fn products_without_an_element() {
     for size in SIZES {
         for (m, k, n) in [(0, size, 0), (size, 0, 0), (0, 0, size), (2, size, 0), (size, 5, 0)] {
-            if n == 1 << 31 {
-                continue; // its sums would take 8 GB
-            }
             // Data as far as there has to be any: all of it one code.
             let lhs = MatRef::new(if m == 0 || k == 0 { &[][..] } else { &[3u8] }, m, k, 0, 0).unwrap();
             let rhs = MatRef::<u8>::new(&[], k, n, 0, 0).unwrap();
@@ -233,7 +230,7 @@ fn reals_and_codes_of_any_size() {
         for rounding in Rounding::ALL {
             let by = [Multiplier::new(m, s), Multiplier::int_mul_shift(m, s as u32)];
             for by in by.into_iter().flatten().filter(|by| rounding.accepts(*by)) {
-                ints.map(|x| rounding.apply(x, by.to_int16()));
+                let _ = ints.map(|x| rounding.apply(x, by.to_int16()));
             }
         }
     }

@@ -2,10 +2,11 @@
 
 use crate::block::{self, BlockRun};
 use crate::cpu::Features;
-use crate::finish::{self, Epilogue, TileAt};
+use crate::finish::{Epilogue, TileAt};
 use crate::microkernel::{Microkernel, Tile};
 use crate::packing::PackRun;
 use crate::panel::Panel;
+use crate::ways;
 use crate::{Error, error::Name};
 
 /// A microkernel as a row of the table: what it is, and its entries.
@@ -69,7 +70,7 @@ pub const fn describe<K: Microkernel>() -> Row {
         enter: K::enter,
         leave: K::leave,
         pack: K::enter_pack,
-        finish: finish::finish_tile::<K>,
+        finish: ways::finish_tile::<K>,
     }
 }
 

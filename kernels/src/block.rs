@@ -2,11 +2,10 @@
 //!
 //! Start reading at [`blocks`]; there is no other loop over tiles.
 
-use crate::finish::{
-    Epilogue, Finisher, PerRow, RowTerms, Sums, TileAt, WithFinisher, finish_tile, rank_one, tile, with_finisher,
-};
+use crate::finish::{Epilogue, Finisher, PerRow, RowTerms, TileAt, rank_one, tile};
 use crate::microkernel::{Microkernel, Tile};
 use crate::packing::{PackRun, Side, Source};
+use crate::ways::{Sums, WithFinisher, finish_tile, with_finisher};
 
 /// How a run is cut into pieces that suit the caches. Any value gives the same bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -186,7 +185,7 @@ unsafe fn pack_rows<K: Microkernel>(run: &BlockRun<'_>, first: usize, count: usi
             (vectors, vectors.add(run.room.terms), vectors.add(2 * run.room.terms));
         K::enter_pack(&PackRun {
             side: Side::Lhs,
-            source: run.lhs.from_member(first),
+            source: run.lhs.member(first),
             members: count,
             k: run.k,
             padded_k: run.padded_k,
@@ -194,17 +193,24 @@ unsafe fn pack_rows<K: Microkernel>(run: &BlockRun<'_>, first: usize, count: usi
             sums: if sums_needed { term } else { core::ptr::null_mut() },
         });
         let k = run.k as i32;
-        for i in 0..count {
-            let za = run.lhs_zeros.at(first + i).wrapping_add(run.lhs_offset);
-            let bias = e.finish.row_bias.at(first + i);
-            if !sums_needed {
-                *term.add(i) = bias;
-            } else {
-                let corrected = (*term.add(i)).wrapping_sub(k.wrapping_mul(za));
-                *term.add(i) = bias.wrapping_sub(run.rhs_zero.wrapping_mul(corrected));
-                *zero_factor.add(i) = corrected.wrapping_neg();
+        let (rhs_zero, offset) = (run.rhs_zero, run.lhs_offset);
+        if let (PerRow::One(za), PerRow::One(bias), None) = (run.lhs_zeros, e.finish.row_bias, e.column_zeros) {
+            // The usual case, a loop that vectorizes: bias + zb * K * za is the same for every row.
+            let constant = bias.wrapping_add(rhs_zero.wrapping_mul(k.wrapping_mul(za.wrapping_add(offset))));
+            for i in 0..count {
+                let sum = if sums_needed { *term.add(i) } else { 0 };
+                *term.add(i) = constant.wrapping_sub(rhs_zero.wrapping_mul(sum));
             }
+            let null = core::ptr::null();
+            return RowTerms { term, sum_factor: null, zero_factor: null };
+        }
+        for i in 0..count {
+            let za = run.lhs_zeros.at(first + i).wrapping_add(offset);
+            let sum = if sums_needed { *term.add(i) } else { 0 };
+            let corrected = sum.wrapping_sub(k.wrapping_mul(za));
+            *term.add(i) = e.finish.row_bias.at(first + i).wrapping_sub(rhs_zero.wrapping_mul(corrected));
             *sum_factor.add(i) = za.wrapping_neg();
+            *zero_factor.add(i) = corrected.wrapping_neg();
         }
         let per_row = matches!(run.lhs_zeros, PerRow::Each(_));
         let null = core::ptr::null();

@@ -11,7 +11,7 @@
 //!   -> block       packs rows, walks panels and tiles                    block.rs
 //!        -> pack   any strides into any Panel, with sums                 packing.rs, panel.rs
 //!        -> tile   the Microkernel of a backend                          x86/ aarch64/ scalar.rs twin.rs
-//!        -> finish sums to outputs, in the Lanes of the backend          finish.rs, lanes.rs, rounding.rs
+//!        -> finish sums to outputs, in the Lanes of the backend          finish.rs, ways.rs, lanes.rs, rounding.rs
 //! Backend          a row of the TABLE that this CPU can run              backend.rs, cpu.rs
 //! ```
 //!
@@ -24,8 +24,10 @@
 
 mod backend;
 mod block;
+mod blocks;
 pub mod bytes;
 mod cpu;
+mod element;
 mod error;
 mod finish;
 mod job;
@@ -33,10 +35,12 @@ mod lanes;
 mod microkernel;
 mod packing;
 mod panel;
+mod parts;
 mod rounding;
 pub mod scalar;
 pub mod twin;
 mod view;
+mod ways;
 
 #[cfg(all(target_arch = "aarch64", target_feature = "neon", not(miri), not(zeropoint_scalar_only)))]
 pub mod aarch64;
@@ -45,7 +49,9 @@ pub mod x86;
 
 pub use backend::{Backend, Row, TABLE, available, describe, names};
 pub use block::{BlockRun, Blocking};
+pub use blocks::{Block, Blocks};
 pub use cpu::Features;
+pub use element::{Code, Dest, Element};
 pub use error::{Error, Name};
 pub use finish::{Epilogue, Finish, FloatBias, PerRow, Scale, TileAt};
 pub use job::{Job, Weights};
@@ -54,4 +60,4 @@ pub use microkernel::{Microkernel, Tile};
 pub use packing::{Gather, NoGather, PackRun, Side};
 pub use panel::{Elem, Panel, Strides};
 pub use rounding::{Multiplier, Rounding, float_even};
-pub use view::{Block, Blocks, Code, Dest, Element, MatMut, MatRef, Quantized, ZeroPoint};
+pub use view::{MatMut, MatRef, Quantized, ZeroPoint};

@@ -24,7 +24,7 @@ pub(crate) struct Source {
 impl Source {
     /// The codes from a member on.
     #[inline(always)]
-    pub const fn from_member(self, member: usize) -> Self {
+    pub const fn member(self, member: usize) -> Self {
         Self { codes: self.codes.wrapping_add(member * self.member_stride), ..self }
     }
 }
@@ -176,7 +176,7 @@ unsafe fn panels<K: Microkernel, E: Packed>(run: &PackRun, panel: &Panel) {
             run.sums.write_bytes(0, run.members);
         }
         let strip = |first: usize| Strip {
-            source: run.source.from_member(first),
+            source: run.source.member(first),
             members: width.min(run.members - first),
             k: run.k,
             strides,

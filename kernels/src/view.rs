@@ -5,7 +5,6 @@
 
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::Error;
 
@@ -333,6 +332,14 @@ impl<'a, T: Copy> MatMut<'a, T> {
         Self { extent: self.extent.transposed(), ..self }
     }
 
+    /// The same view again.
+    ///
+    /// # Safety
+    /// Twice: no element is used through both.
+    pub(crate) unsafe fn duplicate(&self) -> Self {
+        Self { ..*self }
+    }
+
     /// The elements of a single contiguous row.
     pub fn into_row(self) -> Option<&'a mut [T]> {
         let Extent { rows, cols, col_stride, .. } = self.extent;
@@ -434,136 +441,5 @@ impl ZeroPoint<'_> {
             Some(&value) => Err(Error::ZeroPoint { argument, value, low, high }),
             None => Ok(()),
         }
-    }
-}
-
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for u8 {}
-    impl Sealed for i8 {}
-    impl Sealed for i16 {}
-    impl Sealed for i32 {}
-    impl Sealed for f32 {}
-}
-
-/// A type of operand codes: `u8` or `i8`.
-pub trait Code: sealed::Sealed + Copy + Send + Sync + Into<i32> + 'static {
-    /// Whether codes are two's complement.
-    const SIGNED: bool;
-    /// Smallest and largest code.
-    const RANGE: (i32, i32) = if Self::SIGNED { (-128, 127) } else { (0, 255) };
-}
-
-impl Code for u8 {
-    const SIGNED: bool = false;
-}
-
-impl Code for i8 {
-    const SIGNED: bool = true;
-}
-
-/// The type of an output, at run time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Dest {
-    /// `u8` codes.
-    U8,
-    /// `i8` codes.
-    I8,
-    /// `i16` codes.
-    I16,
-    /// Sums.
-    I32,
-    /// Dequantized reals.
-    F32,
-}
-
-/// A type of output elements: `u8`, `i8`, `i16`, `i32` or `f32`.
-pub trait Element: sealed::Sealed + Copy + Send + Sync + Default + 'static {
-    /// The type at run time.
-    const DEST: Dest;
-    /// Smallest and largest code; for `i32` and `f32`, which take no clamp, the range of `i32`.
-    const RANGE: (i32, i32);
-}
-
-macro_rules! elements {
-    ($($t:ty, $dest:ident, $low:expr, $high:expr;)*) => {$(
-        impl Element for $t {
-            const DEST: Dest = Dest::$dest;
-            const RANGE: (i32, i32) = ($low as i32, $high as i32);
-        }
-    )*};
-}
-elements! {
-    u8, U8, u8::MIN, u8::MAX;
-    i8, I8, i8::MIN, i8::MAX;
-    i16, I16, i16::MIN, i16::MAX;
-    i32, I32, i32::MIN, i32::MAX;
-    f32, F32, i32::MIN, i32::MAX;
-}
-
-/// Disjoint blocks of an output, each handed out at most once, to any thread that asks.
-///
-/// ```
-/// use zeropoint_kernels::{Blocks, MatMut};
-/// let mut data = [0u8; 6];
-/// let blocks = Blocks::new(MatMut::row_major(&mut data, 2, 3)?, 2, 2);
-/// assert_eq!(blocks.count(), 2);
-/// while let Some(mut block) = blocks.claim() {
-///     block.out.set(0, 0, block.col as u8 + 1);
-/// }
-/// assert_eq!(data, [1, 0, 3, 0, 0, 0]);
-/// # Ok::<(), zeropoint_kernels::Error>(())
-/// ```
-#[derive(Debug)]
-pub struct Blocks<'a, T> {
-    out: MatMut<'a, T>,
-    rows: usize,
-    cols: usize,
-    across: usize,
-    count: usize,
-    next: AtomicUsize,
-}
-
-/// A block of an output and where it starts.
-#[derive(Debug)]
-pub struct Block<'a, T> {
-    /// First row.
-    pub row: usize,
-    /// First column.
-    pub col: usize,
-    /// The block itself.
-    pub out: MatMut<'a, T>,
-}
-
-impl<'a, T: Copy> Blocks<'a, T> {
-    /// Splits `out` into blocks of at most `rows` x `cols` elements (a size of 0 counts as 1).
-    pub fn new(out: MatMut<'a, T>, rows: usize, cols: usize) -> Self {
-        let (rows, cols) = (rows.max(1), cols.max(1));
-        let across = out.cols().div_ceil(cols);
-        // At most one block an element, and there is memory for each element unless a side is empty.
-        let count = if out.cols() == 0 { 0 } else { out.rows().div_ceil(rows) * across };
-        Self { out, rows, cols, across, count, next: AtomicUsize::new(0) }
-    }
-
-    /// How many blocks there are.
-    pub fn count(&self) -> usize {
-        self.count
-    }
-
-    /// The next block, or `None` when all are taken.
-    pub fn claim(&self) -> Option<Block<'a, T>> {
-        // Stops at `count`, so that the counter cannot wrap however often this is called.
-        let claimed = self
-            .next
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < self.count).then_some(n + 1))
-            .ok()?;
-        let (row, col) = (claimed / self.across * self.rows, claimed % self.across * self.cols);
-        let rows = self.rows.min(self.out.rows() - row);
-        let cols = self.cols.min(self.out.cols() - col);
-        // Each index is claimed once and blocks have no common element, so this view is the only one of them;
-        // `self.out` is never read or written.
-        let MatMut { ptr, extent, initialized, data } = self.out;
-        let out = MatMut { ptr, extent, initialized, data }.part(row, col, rows, cols).ok()?;
-        Some(Block { row, col, out })
     }
 }

@@ -62,10 +62,9 @@ fn tiles() {
 #[test]
 fn finishing() {
     both_ends("finishing", |run| {
-        let tile = run.backend.mr() * run.backend.nr();
         for kind in Kind::all() {
-            // Some tiles of each kind, at all edges.
-            finish(run, kind, &LAYOUTS, if tile < 16 { 512 } else { 64 });
+            // A scale or two of each kind: here only places matter.
+            finish(run, kind, &LAYOUTS, 200);
         }
     });
 }

@@ -72,7 +72,7 @@ unsafe fn multiply<const R: usize>(tile: Tile) {
         // must not see that the bases are related, or it computes one from the other in every step.
         let ld = tile.lhs_member * 2;
         let (mut low, mut high) = (tile.lhs, tile.lhs.wrapping_add(3 * ld));
-        core::arch::asm!("/* {0} */", inout(reg) high, options(pure, nomem, nostack, preserves_flags));
+        core::arch::asm!("/* {0} */", inout(reg) high, options(pure, readonly, nostack, preserves_flags));
         let mut rhs = tile.rhs.cast::<__m256i>();
         macro_rules! row {
             ($i:literal, $base:ident, $at:literal, $step:literal, $r:ident) => {

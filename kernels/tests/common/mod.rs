@@ -31,11 +31,10 @@ fn seed() -> u64 {
     }
 }
 
-/// Every backend that runs here: the rows of the table, then the twins.
+/// Every backend of the table that runs here.
 ///
-/// Prints the rows that cannot run here, and fails if `ZEROPOINT_EXPECT` ("scalar,avx2") names one of them.
-pub fn backends() -> Vec<Backend> {
-    let covered: Vec<_> = available().chain(twin::TWINS.iter().filter_map(Backend::detect)).collect();
+/// Prints the rows that cannot, and fails if `ZEROPOINT_EXPECT` ("scalar,avx2") names one of them.
+pub fn table() -> Vec<Backend> {
     static SKIPS: Once = Once::new();
     SKIPS.call_once(|| {
         for row in TABLE.iter().filter(|row| Backend::detect(row).is_none()) {
@@ -45,13 +44,19 @@ pub fn backends() -> Vec<Backend> {
                 writeln!(std::io::stderr(), "SKIPPED backend {name} ({kernel}): this CPU has no {}", row.needs());
         }
     });
+    let covered: Vec<_> = available().collect();
     let expected = std::env::var("ZEROPOINT_EXPECT").unwrap_or_default();
     for name in expected.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-        let ran = covered.iter().any(|backend| backend.name() == name);
-        assert!(ran, "ZEROPOINT_EXPECT: backend {name} cannot run here; those that can: {covered:?}");
+        let runs = covered.iter().any(|backend| backend.name() == name);
+        assert!(runs, "ZEROPOINT_EXPECT: backend {name} cannot run here; those that can: {covered:?}");
     }
     assert!(!covered.is_empty(), "no backend was covered");
     covered
+}
+
+/// Every backend of the table that runs here, then the twins.
+pub fn backends() -> Vec<Backend> {
+    table().into_iter().chain(twin::TWINS.iter().filter_map(Backend::detect)).collect()
 }
 
 /// Runs `body` for every backend, with memory of a kind.

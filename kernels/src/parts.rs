@@ -1,0 +1,250 @@
+//! The parts of a backend: sizes, packing, tiles and finishing, checked. For tests, benches, and engines that bring
+//! loops of their own.
+
+use crate::Error;
+use crate::backend::Backend;
+use crate::block::{Blocking, Room};
+use crate::element::{Code, Element};
+use crate::finish::{Epilogue, Finish, PerRow, RowTerms, TileAt};
+use crate::microkernel::Tile;
+use crate::packing::{PackRun, Side, Source};
+use crate::panel::Panel;
+use crate::view::{MatMut, MatRef, plus, times};
+
+/// Checks the start and length of memory that kernels want aligned to 64 bytes.
+pub(crate) fn check_aligned(argument: &'static str, memory: &[u8], needed: usize) -> Result<(), Error> {
+    check_aligned_to(argument, memory, needed, 64)
+}
+
+pub(crate) fn check_aligned_to(
+    argument: &'static str,
+    memory: &[u8],
+    needed: usize,
+    align: usize,
+) -> Result<(), Error> {
+    if memory.len() < needed || (needed > 0 && !memory.as_ptr().addr().is_multiple_of(align)) {
+        // What is left once the start is aligned.
+        let got = memory.len().saturating_sub(memory.as_ptr().align_offset(align).min(align));
+        return match argument {
+            "workspace" => Err(Error::Workspace { needed, got }),
+            _ => Err(Error::Length { argument, expected: needed, got }),
+        };
+    }
+    Ok(())
+}
+
+/// Rows and k of a block as the kernel needs them, and the layout of the workspace.
+pub(crate) fn room(
+    backend: Backend,
+    m: usize,
+    padded_k: usize,
+    blocking: Blocking,
+) -> Result<(usize, usize, Room), Error> {
+    let row = backend.row();
+    let round = |n: usize, to: usize| n.div_ceil(to).max(1).checked_mul(to);
+    let overflow = Error::Overflow { argument: "workspace", a: m, b: padded_k };
+    let block_rows = round(blocking.rows.min(m), row.mr).ok_or(overflow)?;
+    let block_k = round(blocking.depth.min(padded_k), row.k_step).ok_or(overflow)?;
+    let lines = |bytes: usize| bytes.checked_next_multiple_of(64).ok_or(overflow);
+    let tile = lines(row.mr * row.nr * size_of::<i32>())?;
+    let tiles = if block_k < padded_k { block_rows / row.mr } else { 1 };
+    let terms = lines(times("workspace", block_rows, size_of::<i32>())?)? / size_of::<i32>();
+
+    let lhs = 0;
+    let row_terms = plus("workspace", lhs, lines(row.lhs.bytes(block_rows, padded_k).ok_or(overflow)?)?)?;
+    let scratch = plus("workspace", row_terms, times("workspace", terms, 3 * size_of::<i32>())?)?;
+    let staging = plus("workspace", scratch, times("workspace", tiles, tile)?)?;
+    let total = plus("workspace", staging, tile)?;
+    let tile_step = if tiles > 1 { tile } else { 0 };
+    Ok((block_rows, block_k, Room { lhs, row_terms, terms, scratch, tile_step, staging, total }))
+}
+
+impl Backend {
+    /// `k` in whole steps of the kernel.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`].
+    pub fn padded_k(self, k: usize) -> Result<usize, Error> {
+        let step = self.k_step();
+        k.checked_next_multiple_of(step).ok_or(Error::Overflow { argument: "k", a: k, b: step })
+    }
+
+    /// `n` columns in whole panels.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`].
+    pub fn columns(self, n: usize) -> Result<usize, Error> {
+        n.checked_next_multiple_of(self.nr()).ok_or(Error::Overflow { argument: "n", a: n, b: self.nr() })
+    }
+
+    fn panel(self, side: Side) -> Panel {
+        match side {
+            Side::Lhs => self.lhs(),
+            Side::Rhs => self.rhs(),
+        }
+    }
+
+    /// Bytes that `members` rows of lhs, or columns of rhs, of `k` codes take when packed.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`].
+    pub fn packed_bytes(self, side: Side, members: usize, k: usize) -> Result<usize, Error> {
+        let overflow = Error::Overflow { argument: "packed", a: members, b: k };
+        self.panel(side).bytes(members, self.padded_k(k)?).ok_or(overflow)
+    }
+
+    /// Bytes of workspace for a [`Job`] of `m` rows.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`].
+    pub fn workspace(self, m: usize, k: usize, blocking: Blocking) -> Result<usize, Error> {
+        room(self, m, self.padded_k(k)?, blocking).map(|(_, _, room)| room.total)
+    }
+
+    /// Packs the rows of lhs or the columns of rhs, and their sums if asked for.
+    ///
+    /// `out` must be aligned to 64 bytes; a panel layout with contiguous members leaves its skew unwritten.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if `out` or `sums` have another size, [`Error::Overflow`].
+    pub fn pack<C: Code>(
+        self,
+        side: Side,
+        codes: MatRef<'_, C>,
+        out: &mut [u8],
+        sums: Option<&mut [i32]>,
+    ) -> Result<(), Error> {
+        let by_member = match side {
+            Side::Lhs => codes,
+            Side::Rhs => codes.transposed(),
+        };
+        let (members, k) = (by_member.rows(), by_member.cols());
+        check_aligned("packed", out, self.packed_bytes(side, members, k)?)?;
+        if let Some(sums) = &sums
+            && sums.len() != members
+        {
+            return Err(Error::Length { argument: "sums", expected: members, got: sums.len() });
+        }
+        if members == 0 {
+            return Ok(());
+        }
+        let run = PackRun {
+            side,
+            source: Source {
+                codes: by_member.ptr.cast(),
+                member_stride: by_member.row_stride(),
+                k_stride: by_member.col_stride(),
+                signed: C::SIGNED,
+            },
+            members,
+            k,
+            padded_k: self.padded_k(k)?,
+            out: out.as_mut_ptr(),
+            sums: sums.map_or(core::ptr::null_mut(), <[i32]>::as_mut_ptr),
+        };
+        // SAFETY: Features: `self` exists. Source: the view was checked. Room: checked above.
+        unsafe { (self.row().pack)(&run) };
+        Ok(())
+    }
+
+    /// Multiplies `rows` rows of a packed lhs panel by a packed rhs panel; `k` is padded already.
+    ///
+    /// `acc` holds `MR` x `NR` sums, row-major, and is aligned to 64 bytes.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if a buffer is too short or not aligned, [`Error::Range`] if `rows` is not in
+    /// `1..=MR` or `k` not a multiple of the step.
+    pub fn tile(
+        self,
+        rows: usize,
+        k: usize,
+        lhs: &[u8],
+        rhs: &[u8],
+        acc: &mut [i32],
+        add: bool,
+    ) -> Result<(), Error> {
+        let row = self.row();
+        if rows == 0 || rows > row.mr {
+            return Err(Error::Range { argument: "rows", end: rows, len: row.mr });
+        }
+        if !k.is_multiple_of(row.k_step) {
+            return Err(Error::Range { argument: "k", end: k, len: row.k_step });
+        }
+        check_aligned("lhs", lhs, self.packed_bytes(Side::Lhs, rows, k)?)?;
+        check_aligned("rhs", rhs, self.packed_bytes(Side::Rhs, row.nr, k)?)?;
+        if acc.len() != row.mr * row.nr || !acc.as_ptr().addr().is_multiple_of(64) {
+            return Err(Error::Length { argument: "acc", expected: row.mr * row.nr, got: acc.len() });
+        }
+        let lhs_member = row.lhs.strides(k).member;
+        let tile = Tile { rows, k, lhs: lhs.as_ptr(), lhs_member, rhs: rhs.as_ptr(), acc: acc.as_mut_ptr(), add };
+        // SAFETY: Features: `self` exists. Lhs, Rhs, Acc: checked above. Entered: right here.
+        unsafe {
+            (row.enter)(rows);
+            (row.tile)(tile);
+            (row.leave)();
+        }
+        Ok(())
+    }
+
+    /// Finishes one tile of sums, `MR` x `NR` and row-major, into `out`, of at most that size.
+    ///
+    /// `acc` is aligned to 64 bytes; it is used up. `staging` is aligned to 64 bytes and has four bytes a sum.
+    ///
+    /// # Errors
+    /// As [`Job::run`].
+    pub fn finish<O: Element>(
+        self,
+        finish: &Finish<'_>,
+        acc: &mut [i32],
+        staging: &mut [u8],
+        out: MatMut<'_, O>,
+    ) -> Result<(), Error> {
+        let row = self.row();
+        let (rows, cols) = (out.rows(), out.cols());
+        if rows > row.mr || cols > row.nr {
+            return Err(Error::Shape { argument: "out", expected: (row.mr, row.nr), got: (rows, cols) });
+        }
+        if acc.len() != row.mr * row.nr || !acc.as_ptr().addr().is_multiple_of(64) {
+            return Err(Error::Length { argument: "acc", expected: row.mr * row.nr, got: acc.len() });
+        }
+        check_aligned("staging", staging, row.mr * row.nr * size_of::<i32>())?;
+        finish.check::<O>(rows, row.nr)?;
+        if finish.accumulate && !out.initialized {
+            return Err(Error::Uninitialized);
+        }
+        // Row biases are the terms; without a product there is nothing else in them.
+        let mut terms = [0i32; 64];
+        let Some(terms) = terms.get_mut(..rows) else {
+            return Err(Error::Range { argument: "rows", end: rows, len: 64 });
+        };
+        for (i, term) in terms.iter_mut().enumerate() {
+            *term = match finish.row_bias {
+                PerRow::One(bias) => bias,
+                PerRow::Each(bias) => bias[i],
+            };
+        }
+        let epilogue = Epilogue {
+            finish: *finish,
+            column_sums: finish.bias,
+            lhs_zero: 0,
+            column_zeros: None,
+            dest: O::DEST,
+            out: out.ptr.cast(),
+            row_stride: out.row_stride(),
+            col_stride: out.col_stride(),
+        };
+        let null = core::ptr::null();
+        let at = TileAt {
+            acc: acc.as_mut_ptr(),
+            staging: staging.as_mut_ptr(),
+            terms: RowTerms { term: terms.as_ptr(), sum_factor: null, zero_factor: null },
+            row: 0,
+            col: 0,
+            rows,
+            cols,
+        };
+        // SAFETY: Features: `self` exists. Finish, Tile, Out: checked above.
+        unsafe { (row.finish)(&epilogue, &at) };
+        Ok(())
+    }
+}

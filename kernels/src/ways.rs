@@ -1,0 +1,291 @@
+//! The ways to finish: one loop each, chosen once a block run.
+
+use core::marker::PhantomData;
+
+use crate::element::{Dest, Element};
+use crate::finish::{Epilogue, Finish, Finisher, FloatBias, Scale, TileAt};
+use crate::lanes::*;
+use crate::microkernel::Microkernel;
+use crate::rounding::Rounding;
+
+/// `i32` sums, stored or added.
+pub(crate) struct Sums<const ADD: bool>;
+// SAFETY: `put` writes one vector at `p`, and reads it where `READS` says so.
+unsafe impl<L: Lanes, const ADD: bool> Finisher<L> for Sums<ADD> {
+    type Out = i32;
+    const HOT: bool = true;
+    type Columns = ();
+    type Row = ();
+    const READS: bool = ADD;
+
+    #[inline(always)]
+    unsafe fn columns(_: &Epilogue<'_>, _: usize) {}
+
+    #[inline(always)]
+    unsafe fn row(_: &Epilogue<'_>, _: usize) {}
+
+    #[inline(always)]
+    unsafe fn put(_: &Epilogue<'_>, x: L::I, _: &(), _: &(), p: *mut i32) {
+        // SAFETY: Out: `p` holds a vector.
+        unsafe { L::store(p, if ADD { L::add(L::load(p), x) } else { x }) }
+    }
+}
+
+/// The float factors of a column vector and a row.
+#[inline(always)]
+unsafe fn float_columns<L: Lanes>(e: &Epilogue<'_>, col: usize) -> L::F {
+    // SAFETY: Finish: the slice exists for float finishers and reaches the end of the panel.
+    unsafe {
+        let Scale::Float { columns, .. } = &e.finish.scale else { core::hint::unreachable_unchecked() };
+        L::load_f(columns.as_ptr().add(col))
+    }
+}
+
+#[inline(always)]
+unsafe fn float_row(e: &Epilogue<'_>, row: usize) -> f32 {
+    // SAFETY: Finish: as above, for rows.
+    unsafe {
+        let Scale::Float { rows, .. } = &e.finish.scale else { core::hint::unreachable_unchecked() };
+        rows.at(row)
+    }
+}
+
+/// `fl32(fl32(fl32(x) * s) + bias)`, s = `fl32(row * column)`.
+pub(crate) struct Floats;
+// SAFETY: `put` writes one vector at `p`.
+unsafe impl<L: Lanes> Finisher<L> for Floats {
+    type Out = f32;
+    const HOT: bool = true;
+    type Columns = (L::F, L::F);
+    type Row = (f32, f32);
+
+    #[inline(always)]
+    unsafe fn columns(e: &Epilogue<'_>, col: usize) -> Self::Columns {
+        // SAFETY: Finish.
+        unsafe {
+            let bias = match e.finish.float_bias {
+                FloatBias::Columns(bias) => L::load_f(bias.as_ptr().add(col)),
+                FloatBias::Rows(_) => L::splat_f(-0.0),
+            };
+            (float_columns::<L>(e, col), bias)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn row(e: &Epilogue<'_>, row: usize) -> Self::Row {
+        // SAFETY: Finish.
+        unsafe {
+            let bias = match &e.finish.float_bias {
+                FloatBias::Columns(_) => -0.0,
+                FloatBias::Rows(bias) => bias.at(row),
+            };
+            (float_row(e, row), bias)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn put(_: &Epilogue<'_>, x: L::I, columns: &Self::Columns, row: &Self::Row, p: *mut f32) {
+        // SAFETY: Features; Out: `p` holds a vector. One of the two biases is -0.0, which changes no other.
+        unsafe {
+            let scale = L::mul_f(L::splat_f(row.0), columns.0);
+            let bias = L::add_f(columns.1, L::splat_f(row.1));
+            L::store_f(p, L::add_f(L::mul_f(L::to_f(x), scale), bias));
+        }
+    }
+}
+
+/// Storing lanes that hold codes. Clamped codes of both signs are the low bits of their lanes, so `u8` stands for
+/// `i8`, too.
+pub(crate) trait StoreCodes: Element {
+    /// # Safety
+    /// Features of `L`; `p` is valid for writes of a vector.
+    unsafe fn store<L: Lanes>(p: *mut Self, x: L::I);
+}
+
+impl StoreCodes for u8 {
+    #[inline(always)]
+    unsafe fn store<L: Lanes>(p: *mut Self, x: L::I) {
+        // SAFETY: promised by our caller.
+        unsafe { L::store_8(p, x) }
+    }
+}
+
+impl StoreCodes for i16 {
+    #[inline(always)]
+    unsafe fn store<L: Lanes>(p: *mut Self, x: L::I) {
+        // SAFETY: promised by our caller.
+        unsafe { L::store_16(p, x) }
+    }
+}
+
+/// Clamps before the zero point is added, so that the sum cannot wrap, and stores.
+#[inline(always)]
+unsafe fn clamp_and_store<L: Lanes, T: StoreCodes>(e: &Epilogue<'_>, y: L::I, p: *mut T) {
+    let Finish { zero_point, low, high, .. } = e.finish;
+    // SAFETY: Features; Out.
+    unsafe {
+        let y = L::min(L::max(y, L::splat(low - zero_point)), L::splat(high - zero_point));
+        T::store::<L>(p, L::add(y, L::splat(zero_point)));
+    }
+}
+
+/// Codes by a fixed-point rule.
+pub(crate) struct Fixed<R, T, const BY_ROW: bool>(PhantomData<(R, T)>);
+// SAFETY: `put` writes one vector at `p`.
+unsafe impl<L: Lanes, R: Rule, T: StoreCodes, const BY_ROW: bool> Finisher<L> for Fixed<R, T, BY_ROW> {
+    type Out = T;
+    const HOT: bool = R::NEAR;
+    type Columns = (L::I, L::I);
+    type Row = (L::I, L::I);
+    const BY_ROW: bool = BY_ROW;
+
+    #[inline(always)]
+    unsafe fn columns(e: &Epilogue<'_>, col: usize) -> Self::Columns {
+        // SAFETY: Finish: the slices exist for this finisher and reach the end of the panel.
+        unsafe {
+            let Scale::Columns { multipliers, shifts, .. } = &e.finish.scale else {
+                return (L::splat(0), L::splat(0));
+            };
+            (L::load(multipliers.as_ptr().add(col)), L::load(shifts.as_ptr().add(col)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn row(e: &Epilogue<'_>, row: usize) -> Self::Row {
+        // SAFETY: Finish.
+        unsafe {
+            let Scale::Rows { multipliers, .. } = &e.finish.scale else {
+                return (L::splat(0), L::splat(0));
+            };
+            let by = multipliers.at(row);
+            (L::splat(by.multiplier()), L::splat(by.shift()))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn put(e: &Epilogue<'_>, x: L::I, columns: &Self::Columns, row: &Self::Row, p: *mut T) {
+        // SAFETY: Features; Out; Finish: the scale suits the finisher.
+        unsafe {
+            let (m, s) = if BY_ROW { *row } else { *columns };
+            let y = if L::RULE_AT_RUN_TIME {
+                let (Scale::Columns { rounding, .. } | Scale::Rows { rounding, .. }) = &e.finish.scale else {
+                    core::hint::unreachable_unchecked()
+                };
+                L::requantize_any(*rounding, x, m, s)
+            } else {
+                L::requantize::<R>(x, m, s)
+            };
+            clamp_and_store::<L, T>(e, y, p);
+        }
+    }
+}
+
+/// Codes by the float rule: `half_even(fl32(fl32(x) * s))` (semantics.md 5.2, f32_even).
+pub(crate) struct FloatCodes<T>(PhantomData<T>);
+// SAFETY: `put` writes one vector at `p`.
+unsafe impl<L: Lanes, T: StoreCodes> Finisher<L> for FloatCodes<T> {
+    type Out = T;
+    const HOT: bool = true;
+    type Columns = L::F;
+    type Row = f32;
+
+    #[inline(always)]
+    unsafe fn columns(e: &Epilogue<'_>, col: usize) -> L::F {
+        // SAFETY: Finish.
+        unsafe { float_columns::<L>(e, col) }
+    }
+
+    #[inline(always)]
+    unsafe fn row(e: &Epilogue<'_>, row: usize) -> f32 {
+        // SAFETY: Finish.
+        unsafe { float_row(e, row) }
+    }
+
+    #[inline(always)]
+    unsafe fn put(e: &Epilogue<'_>, x: L::I, columns: &L::F, row: &f32, p: *mut T) {
+        let Finish { zero_point, low, high, .. } = e.finish;
+        // SAFETY: Features; Out. The bounds are integers within 2^17 of zero, exact as floats.
+        unsafe {
+            let scaled = L::mul_f(L::to_f(x), L::mul_f(L::splat_f(*row), *columns));
+            let above = L::max_f(scaled, L::splat_f((low - zero_point) as f32));
+            let y = L::to_i(L::min_f(above, L::splat_f((high - zero_point) as f32)));
+            T::store::<L>(p, L::add(y, L::splat(zero_point)));
+        }
+    }
+}
+
+/// Something to do with the finisher that an epilogue asks for.
+pub(crate) trait WithFinisher<L: Lanes> {
+    /// # Safety
+    /// As the implementation states.
+    unsafe fn call<F: Finisher<L>>(self);
+}
+
+/// Calls `then` with the finisher that `e` asks for.
+///
+/// # Safety
+/// The clauses of `then`; the scale of `e` suits its destination.
+#[inline(always)]
+pub(crate) unsafe fn with_finisher<L: Lanes, W: WithFinisher<L>>(e: &Epilogue<'_>, then: W) {
+    // SAFETY: passed on.
+    unsafe {
+        match (e.dest, &e.finish.scale) {
+            (Dest::I32, _) if e.finish.accumulate => then.call::<Sums<true>>(),
+            (Dest::I32, _) => then.call::<Sums<false>>(),
+            (Dest::F32, _) => then.call::<Floats>(),
+            (Dest::U8 | Dest::I8, scale) => codes::<L, u8, W>(scale, then),
+            (Dest::I16, scale) => codes::<L, i16, W>(scale, then),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn codes<L: Lanes, T: StoreCodes, W: WithFinisher<L>>(scale: &Scale<'_>, then: W) {
+    // SAFETY: passed on.
+    unsafe {
+        match scale {
+            Scale::Columns { rounding: Rounding::DoubleAway, near: true, .. } if !L::RULE_AT_RUN_TIME => {
+                then.call::<Fixed<DoubleAwayNear, T, false>>();
+            }
+            Scale::Columns { rounding, .. } => fixed::<L, T, W, false>(*rounding, then),
+            Scale::Rows { rounding, .. } => fixed::<L, T, W, true>(*rounding, then),
+            Scale::Float { .. } | Scale::None => then.call::<FloatCodes<T>>(),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn fixed<L: Lanes, T: StoreCodes, W: WithFinisher<L>, const BY_ROW: bool>(rounding: Rounding, then: W) {
+    // SAFETY: passed on.
+    unsafe {
+        if L::RULE_AT_RUN_TIME {
+            return then.call::<Fixed<AnyRule, T, BY_ROW>>();
+        }
+        match rounding {
+            Rounding::DoubleAway => then.call::<Fixed<DoubleAway, T, BY_ROW>>(),
+            Rounding::DoubleAwaySat => then.call::<Fixed<DoubleAwaySat, T, BY_ROW>>(),
+            Rounding::DoubleUp => then.call::<Fixed<DoubleUp, T, BY_ROW>>(),
+            Rounding::SingleUp => then.call::<Fixed<SingleUp, T, BY_ROW>>(),
+            Rounding::SingleAway => then.call::<Fixed<SingleAway, T, BY_ROW>>(),
+            Rounding::SingleEven => then.call::<Fixed<SingleEven, T, BY_ROW>>(),
+            Rounding::IntMulShift => then.call::<Fixed<IntMulShift, T, BY_ROW>>(),
+        }
+    }
+}
+
+/// The table entry: finishes one tile.
+///
+/// # Safety
+/// As [`tile`], with the lanes of `K`.
+pub(crate) unsafe fn finish_tile<K: Microkernel>(e: &Epilogue<'_>, at: &TileAt) {
+    struct Once<'a, 'b, K>(&'a Epilogue<'b>, &'a TileAt, PhantomData<K>);
+    impl<K: Microkernel> WithFinisher<K::Lanes> for Once<'_, '_, K> {
+        #[inline(always)]
+        unsafe fn call<F: Finisher<K::Lanes>>(self) {
+            // SAFETY: our caller's clauses.
+            unsafe { K::enter_finish::<F>(self.0, self.1) }
+        }
+    }
+    // SAFETY: our caller's clauses.
+    unsafe { with_finisher::<K::Lanes, _>(e, Once::<K>(e, at, PhantomData)) }
+}
