@@ -48,6 +48,8 @@ pub struct Product {
     /// Of lhs, rhs and out.
     pub layouts: [Layout; 3],
     pub blocking: Blocking,
+    /// The row and the panel at which the product is cut, as threads would.
+    pub cut: (usize, usize),
     pub kind: Kind,
 }
 
@@ -67,6 +69,7 @@ impl Product {
                 rows: rng.pick(&[1, mr + 1, usize::MAX, usize::MAX]),
                 depth: rng.pick(&[1, step + 1, 3 * step, usize::MAX, usize::MAX]),
             },
+            cut: if rng.one_in(3) { (rng.below(shape.0 + 1), rng.below(3)) } else { (0, 0) },
             kind: rng.pick(kinds),
         }
     }
@@ -106,7 +109,7 @@ impl Product {
         backend.pack(Side::Rhs, rhs.view(), panels, Some(&mut sums[..n])).unwrap();
         let rhs_zeros = zeros[1].points(rng, R::RANGE, n);
         let raised = |zero: i32| oracle::packed(backend.rhs().elem, i64::from(zero), R::SIGNED) as i32;
-        let zero_point = match zeros[1] {
+        let rhs_zero = match zeros[1] {
             Zero::Each => {
                 let zero = |j: usize| rhs_zeros.get(j).map_or(rng.bits() as i32, |zero| raised(*zero));
                 ZeroPoint::Each(arena.slice(columns, zero))
@@ -114,7 +117,7 @@ impl Product {
             _ => ZeroPoint::One(rhs_zeros.first().map_or(0, |zero| raised(*zero))),
         };
         let lhs_zeros = zeros[0].points(rng, L::RANGE, m);
-        let lhs_zero_point = match zeros[0] {
+        let lhs_zero = match zeros[0] {
             Zero::Each => ZeroPoint::Each(arena.slice(m, |i| lhs_zeros[i])),
             _ => ZeroPoint::One(lhs_zeros.first().copied().unwrap_or(0)),
         };
@@ -125,15 +128,30 @@ impl Product {
         let finish = maker.make(|| By::typical(rng, kind.scaling));
         let mut out = Target::<O>::new(&arena, rng, (m, n), layouts[2]);
         let workspace = arena.lines(backend.workspace(m, k, blocking).unwrap(), |_| rng.bits() as u8);
-        Job {
-            lhs: lhs.view().zero_point(lhs_zero_point),
-            weights: Weights { k, n, panels, sums, zero_point },
-            finish,
-            out: out.view(),
-            blocking,
+        let cut = (self.cut.0, (self.cut.1 * backend.nr()).min(n / backend.nr() * backend.nr()));
+        for (row, rows) in [(0, cut.0), (cut.0, m - cut.0)] {
+            for (col, cols) in [(0, cut.1), (cut.1, n - cut.1)] {
+                let before = backend.packed_bytes(Side::Rhs, col, k).unwrap();
+                let (panels, sums) = (&panels[before..], &sums[col..]);
+                let lhs_zero = match lhs_zero {
+                    ZeroPoint::Each(zeros) => ZeroPoint::Each(&zeros[row..row + rows]),
+                    one => one,
+                };
+                let zero_point = match rhs_zero {
+                    ZeroPoint::Each(zeros) => ZeroPoint::Each(&zeros[col..]),
+                    one => one,
+                };
+                Job {
+                    lhs: lhs.view().part(row, 0, rows, k).unwrap().zero_point(lhs_zero),
+                    weights: Weights { k, n: cols, panels, sums, zero_point },
+                    finish: finish.part(row, rows, col),
+                    out: out.view().part(row, col, rows, cols).unwrap(),
+                    blocking,
+                }
+                .run(backend, workspace)
+                .unwrap();
+            }
         }
-        .run(backend, workspace)
-        .unwrap();
         run.check_margins(&arena);
         out.check(run, &finish, |i, j| oracle::product(&lhs, &rhs, (i, j), lhs_zeros[i], rhs_zeros[j]));
     }
