@@ -45,7 +45,7 @@ fn without_allocating<T>(what: &dyn std::fmt::Debug, run: impl FnOnce() -> T) ->
     result
 }
 
-const SHAPE: (usize, usize, usize) = (37, 50, 45);
+const SHAPE: (usize, usize, usize) = (13, 20, 35);
 
 /// Runs a product in all ways, on both sides.
 fn run_all<O: Element>(options: PackOptions, stages: Stages<'_, O>, others: Stages<'_, O>, pool: &dyn Threads) {

@@ -66,7 +66,7 @@ impl Product {
 
 /// Shapes that are split over M, over N, over both, and not at all.
 const SHAPES: [(usize, usize, usize); 6] =
-    [(100, 20, 30), (1, 70, 300), (300, 70, 1), (1, 2, 65), (7, 6, 40), (1, 1, 1)];
+    [(40, 12, 30), (1, 30, 150), (150, 30, 1), (1, 2, 65), (7, 6, 40), (1, 1, 1)];
 
 #[test]
 fn bits_do_not_depend_on_threads() {

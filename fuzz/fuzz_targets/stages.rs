@@ -63,10 +63,10 @@ struct Direct {
     scale: Kind,
     multipliers: Vec<(Int, Int)>,
     floats: Vec<f32>,
-    zero_point: Int,
-    low: Int,
-    high: Int,
+    /// Zero point and clamp; everything if there is none.
+    clamp: Option<(Int, Int, Int)>,
     accumulate: bool,
+    /// Vectors over columns lack their last element.
     short: bool,
 }
 
@@ -103,6 +103,10 @@ fn finish<L: Code + Value, R: Code + Value, O: Output>(input: &Direct) {
         let rounding = Rounding::ALL[usize::from(input.rounding) % Rounding::ALL.len()];
         let per_row = |each| if each { PerRow::Each(&floats[..rows]) } else { PerRow::One(floats[0]) };
         let bias = ints(&input.bias, nr);
+        let (zero_point, low, high) = match input.clamp {
+            Some((zero, low, high)) => (zero.value(), low.value(), high.value()),
+            None => (0, O::RANGE.0, O::RANGE.1),
+        };
         let finish = Finish {
             bias: &bias[..len],
             row_bias: PerRow::One(bias[0]),
@@ -116,9 +120,9 @@ fn finish<L: Code + Value, R: Code + Value, O: Output>(input: &Direct) {
                 Kind::Float { each } => Scale::Float { columns: &floats[..len], rows: per_row(each) },
             },
             float_bias: FloatBias::Rows(per_row(false)),
-            zero_point: input.zero_point.value(),
-            low: input.low.value(),
-            high: input.high.value(),
+            zero_point,
+            low,
+            high,
             accumulate: input.accumulate,
         };
         let mut memory = aligned(4 * mr * nr, 0);

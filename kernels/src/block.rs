@@ -2,8 +2,9 @@
 //!
 //! Start reading at [`blocks`]; there is no other loop over tiles.
 
-use crate::finish::{Epilogue, Finisher, PerRow, RowTerms, TileAt, rank_one, tile};
-use crate::microkernel::{Microkernel, Tile};
+use crate::finish::{Epilogue, Finisher, PerRow, RowTerms, TileAt, column_term, rank_one, tile};
+use crate::lanes::Lanes;
+use crate::microkernel::{Direct, Microkernel, Tile};
 use crate::packing::{PackRun, Side, Source};
 use crate::ways::{Sums, WithFinisher, finish_tile, with_finisher};
 
@@ -106,9 +107,35 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
             let (mut rhs, mut col) = (run.rhs, 0);
             while col < run.n {
                 let mut k = 0;
+                let first = direct_rows::<K, F>(run, block_m, col, rank_one_needed);
+                if first > 0 {
+                    let column_terms = staging.cast::<i32>();
+                    for v in (0..K::NR).step_by(<K::Lanes as Lanes>::N) {
+                        let term = column_term::<K::Lanes>(&run.epilogue, col + v);
+                        <K::Lanes as Lanes>::store(column_terms.add(v), term);
+                    }
+                    let row_stride = run.epilogue.row_stride;
+                    let acc = run.epilogue.out.cast::<i32>().add(block * row_stride + col);
+                    K::enter(K::MR);
+                    K::enter_direct(Direct {
+                        tiles: first / K::MR,
+                        first: Tile {
+                            rows: K::MR,
+                            k: run.padded_k,
+                            lhs,
+                            lhs_member: lhs_strides.member,
+                            rhs,
+                            acc,
+                            add: false,
+                        },
+                        row_stride,
+                        row_terms: terms.term,
+                        column_terms,
+                    });
+                }
                 loop {
                     let piece = run.block_k.min(run.padded_k - k);
-                    let (mut row, mut tile_index) = (0, 0);
+                    let (mut row, mut tile_index) = (first, 0);
                     while row < block_m {
                         let rows = tile_rows::<K>(block_m - row);
                         // Contiguous members need no panels; others start a panel with each tile.
@@ -158,6 +185,23 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
             K::leave();
         }
     }
+}
+
+/// How many rows go straight to the output, in whole tiles, with columns from `col` on.
+#[inline(always)]
+fn direct_rows<K: Microkernel, F: Finisher<K::Lanes>>(
+    run: &BlockRun<'_>,
+    block_m: usize,
+    col: usize,
+    rank_one_needed: bool,
+) -> usize {
+    let possible = K::DIRECT && F::SUMS && !rank_one_needed && run.epilogue.col_stride == 1;
+    if !possible || run.block_k < run.padded_k || run.n - col < K::NR {
+        return 0;
+    }
+    // What is left must make tiles as `tile_rows` would.
+    let whole = block_m - block_m % K::MR;
+    if tile_rows::<K>(block_m % K::MR + K::MR) == K::MR { whole } else { whole - K::MR }
 }
 
 /// Rows of the next tile: MR, but a rest between MR and 1.5 MR is halved, where tiles may start at any row.

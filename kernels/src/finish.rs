@@ -179,6 +179,8 @@ pub unsafe trait Finisher<L: Lanes>: 'static {
     const BY_ROW: bool = false;
     /// Whether outputs are read, too.
     const READS: bool = false;
+    /// Whether outputs are the sums and nothing else.
+    const SUMS: bool = false;
     /// Prepares a vector of columns.
     unsafe fn columns(e: &Epilogue<'_>, col: usize) -> Self::Columns;
     /// Prepares a row.
@@ -274,9 +276,12 @@ unsafe fn rows<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
     }
 }
 
-/// `bias[j] - za * colsum[j]`.
+/// `bias[j] - za * colsum[j]`, for a vector of columns.
+///
+/// # Safety
+/// Features and Finish of [`tile`].
 #[inline(always)]
-unsafe fn column_term<L: Lanes>(e: &Epilogue<'_>, col: usize) -> L::I {
+pub(crate) unsafe fn column_term<L: Lanes>(e: &Epilogue<'_>, col: usize) -> L::I {
     // SAFETY: Finish: both slices reach the end of the panel.
     unsafe {
         let sums = L::load(e.column_sums.as_ptr().add(col));

@@ -26,6 +26,21 @@ pub struct Tile {
     pub add: bool,
 }
 
+/// A column of whole tiles whose sums go straight to an `i32` output, [`Microkernel::DIRECT`].
+#[derive(Clone, Copy, Debug)]
+pub struct Direct {
+    /// How many tiles, one below the other.
+    pub tiles: usize,
+    /// The first tile: `MR` rows; `acc` is its first output.
+    pub first: Tile,
+    /// Elements from an output row to the next.
+    pub row_stride: usize,
+    /// What each sum of a row starts from, for all rows of all tiles.
+    pub row_terms: *const i32,
+    /// What each sum of a column starts from as well, `NR` of them, aligned to 64 bytes.
+    pub column_terms: *const i32,
+}
+
 /// A microkernel and the layouts it wants.
 ///
 /// # Safety
@@ -39,6 +54,8 @@ pub struct Tile {
 /// * **Rhs**: the same for `rhs`, `NR` members, [`Microkernel::RHS`]; aligned to 64 bytes at each panel's start.
 /// * **Acc**: `acc` is valid for reads and writes of `MR * NR` sums, aligned to 64 bytes, and initialized where
 ///   `add` is set.
+/// * **Direct**: of the tiles, the first is as above but for `acc`; lhs rows, outputs and terms reach the end of the
+///   last. Lhs rows are contiguous members ([`Panel::ROWS`]).
 /// * **Entered**: `enter(rows)` was called with the same `rows`, and `leave` was not since.
 #[allow(clippy::missing_safety_doc)] // the contract is the trait's
 pub unsafe trait Microkernel: Sized + 'static {
@@ -63,6 +80,16 @@ pub unsafe trait Microkernel: Sized + 'static {
     /// One block loop that calls the epilogue, instead of a loop with the epilogue inlined for each way to finish:
     /// much less code, for kernels that need not be fast.
     const ONE_LOOP: bool = false;
+
+    /// Whether `enter_direct` is there: an override of the shared epilogue for `i32` output, where scratch tiles cost
+    /// too much (limits.md 6.2).
+    const DIRECT: bool = false;
+
+    /// Multiplies whole tiles into an `i32` output: `out[i][j] = row_terms[i] + column_terms[j] + products`. Has the
+    /// kernel's features; `enter(MR)` was called.
+    unsafe fn enter_direct(direct: Direct) {
+        let _ = direct;
+    }
 
     /// Prepares the CPU for tiles of `rows` rows.
     #[inline(always)]

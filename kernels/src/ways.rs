@@ -14,6 +14,7 @@ pub(crate) struct Sums<const ADD: bool>;
 unsafe impl<L: Lanes, const ADD: bool> Finisher<L> for Sums<ADD> {
     type Out = i32;
     const HOT: bool = true;
+    const SUMS: bool = !ADD;
     type Columns = ();
     type Row = ();
     const READS: bool = ADD;

@@ -17,8 +17,8 @@
 //! give this sequence; in order, A53 3.1, A55 3.2, A510 2.1.
 //!
 //! Lost in the model: `smull`, `smlal2` and `sadalp`, 10.6 on N2 and equal on A57, A76, N1, V1 and V2, but two
-//! products of -128 by -128 wrap int16; starting from -1 instead makes it exact and as long as this one. `smlal` by
-//! lane over i16: half.
+//! products of -128 by -128 wrap int16; starting from -1 instead makes it exact, and as long as this one.
+//! `smlal` by lane over i16: half.
 
 use core::arch::aarch64::*;
 

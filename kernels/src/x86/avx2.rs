@@ -14,7 +14,7 @@ use core::arch::x86_64::*;
 
 use crate::cpu::Features;
 use crate::lanes::Lanes;
-use crate::microkernel::{Microkernel, Tile, entries};
+use crate::microkernel::{Direct, Microkernel, Tile, entries};
 use crate::packing::Gather;
 use crate::panel::{Elem, Panel};
 
@@ -53,13 +53,24 @@ unsafe impl Microkernel for Avx2 {
         }
     }
 
+    const DIRECT: bool = true;
+
+    #[target_feature(enable = "avx2")]
+    unsafe fn enter_direct(direct: Direct) {
+        // SAFETY: passed on.
+        unsafe { multiply_direct(direct) }
+    }
+
     entries!("avx2");
 }
 
-/// Multiplies `R` rows.
+/// The sums of `R` rows.
+type Sums<const R: usize> = [[__m256i; 2]; R];
+
+/// Multiplies `R` rows by way of the scratch tile.
 #[inline(always)]
 unsafe fn multiply<const R: usize>(tile: Tile) {
-    // SAFETY: Lhs: rows below `R` are read; Rhs: 64 bytes a step, aligned; Acc: rows below `R`, aligned.
+    // SAFETY: Features, Lhs, Rhs; Acc: rows below `R`, aligned.
     unsafe {
         let mut acc = [[_mm256_setzero_si256(); 2]; R];
         if tile.add {
@@ -68,6 +79,47 @@ unsafe fn multiply<const R: usize>(tile: Tile) {
                 *acc = [_mm256_load_si256(p), _mm256_load_si256(p.add(1))];
             }
         }
+        add_products(&mut acc, &tile);
+        for (i, acc) in acc.iter().enumerate() {
+            let p = tile.acc.add(i * NR).cast::<__m256i>();
+            _mm256_store_si256(p, acc[0]);
+            _mm256_store_si256(p.add(1), acc[1]);
+        }
+    }
+}
+
+/// Multiplies whole tiles from their terms straight into the output.
+#[inline(always)]
+unsafe fn multiply_direct(direct: Direct) {
+    let Direct { tiles, first: mut tile, row_stride, mut row_terms, column_terms } = direct;
+    // SAFETY: Features, Lhs, Rhs; Direct: outputs and terms of every tile.
+    unsafe {
+        let columns = column_terms.cast::<__m256i>();
+        for _ in 0..tiles {
+            let mut acc = [[_mm256_setzero_si256(); 2]; MR];
+            for (i, acc) in acc.iter_mut().enumerate() {
+                let term = _mm256_set1_epi32(*row_terms.add(i));
+                acc[0] = _mm256_add_epi32(_mm256_load_si256(columns), term);
+                acc[1] = _mm256_add_epi32(_mm256_load_si256(columns.add(1)), term);
+            }
+            add_products(&mut acc, &tile);
+            for (i, acc) in acc.iter().enumerate() {
+                let p = tile.acc.add(i * row_stride).cast::<__m256i>();
+                _mm256_storeu_si256(p, acc[0]);
+                _mm256_storeu_si256(p.add(1), acc[1]);
+            }
+            tile.lhs = tile.lhs.wrapping_add(MR * tile.lhs_member * 2);
+            tile.acc = tile.acc.wrapping_add(MR * row_stride);
+            row_terms = row_terms.wrapping_add(MR);
+        }
+    }
+}
+
+/// Adds the products of `R` rows of lhs with a panel of rhs.
+#[inline(always)]
+unsafe fn add_products<const R: usize>(acc: &mut Sums<R>, tile: &Tile) {
+    // SAFETY: Features; Lhs: rows below `R` are read; Rhs: 64 bytes a step, aligned.
+    unsafe {
         // Rows 0..3 and 3..6 from one base each: base, base + ld, base + 2 ld are all addressing modes. The compiler
         // must not see that the bases are related, or it computes one from the other in every step.
         let ld = tile.lhs_member * 2;
@@ -104,11 +156,6 @@ unsafe fn multiply<const R: usize>(tile: Tile) {
         }
         if !tile.k.is_multiple_of(4) {
             step!(0);
-        }
-        for (i, acc) in acc.iter().enumerate() {
-            let p = tile.acc.add(i * NR).cast::<__m256i>();
-            _mm256_store_si256(p, acc[0]);
-            _mm256_store_si256(p.add(1), acc[1]);
         }
     }
 }
