@@ -85,7 +85,7 @@ fn shapes(bench: &mut Bench, backend: Backend) -> Table {
     table
 }
 
-/// What a choice costs: the order of the output, and the smallest product.
+/// The order of the output, the smallest product, and the distance from the reference.
 fn ratios(bench: &mut Bench, backend: Backend) -> Table {
     let mut table =
         Table::new(format!("{}, other", backend.name()), &["what", "ns", "base ns", "speed", "target"]);
@@ -116,7 +116,28 @@ fn ratios(bench: &mut Bench, backend: Backend) -> Table {
     };
     call("i32", bench.ns(&name("i32/8x8x8"), || prepared(&tiny, backend, Data::sums, Order::RowMajor)));
     call("u8", bench.ns(&name("u8/8x8x8"), || prepared(&tiny, backend, Data::codes, Order::RowMajor)));
+
+    if backend.name() == "scalar" {
+        let small = Data::new(Shape::new(64, 64, 64));
+        let scalar = bench.ns(&name("i32/64"), || prepared(&small, backend, Data::sums, Order::RowMajor));
+        let reference = bench.ns(&name("i32/64/reference"), || by_reference(&small));
+        if let Some(speed) = scalar.zip(reference).map(|(scalar, reference)| reference / scalar) {
+            let mark = target("of the reference", Some(speed), 5.0);
+            let cells = [number(scalar, 0), number(reference, 0), percent(Some(speed)), mark];
+            table.row(["64x64x64, i32, base: the reference".into()].into_iter().chain(cells));
+        }
+    }
     table
+}
+
+/// The plain triple loop, as a call to time.
+fn by_reference(data: &Data) -> impl FnMut() {
+    let Shape { m, n, .. } = data.shape;
+    let mut out = vec![0i32; m * n];
+    move || {
+        let view = MatMut::row_major(&mut out, m, n).expect("out");
+        zeropoint::reference::gemm(data.lhs(), data.rhs(), &data.sums(), view).expect("runs");
+    }
 }
 
 /// Packing at every call, by the backend that is selected.

@@ -191,8 +191,8 @@ impl<'a, O: Element> Gemm<'a, O> {
                 writeln!(f, "kernel: {} (packed {side:?}, K = {})", backend.kernel(), packed.k())?;
                 writeln!(f, "blocks: {} rows of activations at a time", blocking.rows)?;
                 match blocking.depth {
-                    usize::MAX => writeln!(f, "K: whole, a panel of weights fits L1")?,
-                    depth => writeln!(f, "K: pieces of {depth}, so that a panel of weights fits L1")?,
+                    usize::MAX => writeln!(f, "K: whole")?,
+                    depth => writeln!(f, "K: pieces of {depth}, so that activations stay in L2")?,
                 }
                 let form = if *near { "short form, its bound proven" } else { "general form" };
                 write!(f, "output: {:?} by {:?}, {form}", O::DEST, self.0.stages.borrow().rounding)

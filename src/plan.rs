@@ -8,8 +8,8 @@ const LHS_IN_L2: usize = 384 << 10;
 const LHS_IN_L1: usize = 12 << 10;
 /// Bytes of packed rhs that count as small.
 const RHS_IN_L1: usize = 16 << 10;
-/// Bytes of a rhs panel that stay in L1 while rows of lhs pass.
-const PANEL_IN_L1: usize = 96 << 10;
+/// Bytes of a rhs panel, or of a piece of it, that rows of lhs pass: more would crowd lhs out of L2.
+const PANEL_IN_L2: usize = 96 << 10;
 /// Blocks a thread gets at least, so that a slow thread holds up little.
 const BLOCKS_A_THREAD: usize = 4;
 
@@ -21,7 +21,7 @@ pub(crate) fn blocking(backend: Backend, n: usize, k: usize) -> Blocking {
     let room = if rhs <= RHS_IN_L1 { LHS_IN_L1 } else { LHS_IN_L2 };
     let rows = (room / lhs_row).clamp(4 * backend.mr(), 4096).next_multiple_of(backend.mr());
     let panel = backend.nr() * size(backend.rhs().elem);
-    let depth = (PANEL_IN_L1 / panel).max(256);
+    let depth = (PANEL_IN_L2 / panel).max(256);
     // Equal pieces, so that none is a sliver.
     let pieces = k.div_ceil(depth).max(1);
     let depth = if pieces == 1 { usize::MAX } else { k.div_ceil(pieces).next_multiple_of(backend.k_step()) };

@@ -88,12 +88,15 @@ fn problems(dest: Dest) -> impl Strategy<Value = Problem> {
 }
 
 fn check(dest: Dest) {
-    let config = ProptestConfig {
+    let mut config = ProptestConfig {
         rng_seed: RngSeed::Fixed(seed()),
         failure_persistence: None,
-        max_shrink_iters: 2000,
+        max_shrink_iters: 500,
         ..ProptestConfig::default()
     };
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = if cfg!(debug_assertions) { 160 } else { 1000 };
+    }
     let backends = backends();
     let result = TestRunner::new(config).run(&problems(dest), |problem| {
         problem.check(&backends).map_err(|difference| TestCaseError::fail(difference))

@@ -201,7 +201,7 @@ fn direct_rows<K: Microkernel, F: Finisher<K::Lanes>>(
     }
     // What is left must make tiles as `tile_rows` would.
     let whole = block_m - block_m % K::MR;
-    if tile_rows::<K>(block_m % K::MR + K::MR) == K::MR { whole } else { whole - K::MR }
+    if tile_rows::<K>(block_m % K::MR + K::MR) == K::MR { whole } else { whole.saturating_sub(K::MR) }
 }
 
 /// Rows of the next tile: MR, but a rest between MR and 1.5 MR is halved, where tiles may start at any row.
