@@ -40,8 +40,9 @@ pub fn gemm<'a, 'b, L: Code, R: Code, O: Element>(
 ) -> Result<(), Error> {
     let packed = Packed::rhs(rhs)?;
     stages.check(Some(out.rows()), Some(packed.columns()))?;
-    let call = Call::new(&packed, lhs.into(), out)?;
-    let columns = packed.backend().columns(packed.columns())?;
+    let blocking = plan::blocking(packed.backend(), packed.columns(), packed.k());
+    let call = Call::new(&packed, blocking, lhs.into(), out)?;
+    let columns = packed.padded_columns();
     let column_bytes = lower::column_bytes(columns).ok_or(too_large(&packed))?;
     let slot = slot_bytes(&packed, call.blocking, call.codes.rows())?;
     let mut bytes = aligned("workspace", column_bytes.checked_add(slot).ok_or(too_large(&packed))?)?;
@@ -110,6 +111,8 @@ pub struct Gemm<'a, O> {
     near: bool,
     columns: Aligned,
     blocking: Blocking,
+    /// Bytes of workspace of one thread, for any number of rows.
+    slot: usize,
 }
 
 impl<'a, O: Element> Gemm<'a, O> {
@@ -125,14 +128,13 @@ impl<'a, O: Element> Gemm<'a, O> {
         let (rows, cols) = if packed.side() == Side::Rhs { (None, known) } else { (known, None) };
         stages.check(rows, cols)?;
         let oriented = if packed.side() == Side::Rhs { *stages } else { stages.transposed() };
-        let count = packed.backend().columns(packed.columns())?;
+        let count = packed.padded_columns();
         let mut columns = aligned("stages", lower::column_bytes(count).ok_or(too_large(&packed))?)?;
         lower::write_columns(&oriented, count, &mut columns)?;
         let near = lower::near(&oriented, packed.k());
         let blocking = plan::blocking(packed.backend(), packed.columns(), packed.k());
-        let gemm = Self { stages: OwnedStages::of(stages), near, columns, blocking, packed };
-        gemm.workspace_bytes(1)?;
-        Ok(gemm)
+        let slot = slot_bytes(&packed, blocking, usize::MAX)?;
+        Ok(Self { stages: OwnedStages::of(stages), near, columns, blocking, slot, packed })
     }
 
     /// The weights.
@@ -145,8 +147,7 @@ impl<'a, O: Element> Gemm<'a, O> {
     /// # Errors
     /// [`Error::Overflow`].
     pub fn workspace_bytes(&self, threads: usize) -> Result<usize, Error> {
-        let slot = slot_bytes(&self.packed, self.blocking, usize::MAX)?;
-        let slots = slot.checked_mul(threads.max(1)).and_then(|b| b.checked_add(self.columns.len()));
+        let slots = self.slot.checked_mul(threads.max(1)).and_then(|b| b.checked_add(self.columns.len()));
         slots.ok_or(too_large(&self.packed))
     }
 
@@ -255,12 +256,10 @@ impl<'g, O: Element> Options<'g, '_, O> {
         if self.stages.is_some() {
             stages.check_values()?;
         }
-        let mut call = Call::new(&gemm.packed, activations.into(), out)?;
-        call.blocking = gemm.blocking;
+        let call = Call::new(&gemm.packed, gemm.blocking, activations.into(), out)?;
         let stages = if gemm.packed.side() == Side::Rhs { stages } else { stages.transposed() };
-        let slot = slot_bytes(&gemm.packed, gemm.blocking, call.codes.rows())?;
-        let bytes = workspace.bytes();
-        let (own, needed) = (gemm.columns.len(), gemm.columns.len() + slot);
+        let (bytes, own, slot) = (workspace.bytes(), gemm.columns.len(), gemm.slot);
+        let needed = own.saturating_add(slot);
         if bytes.len() < needed {
             return Err(Error::Workspace { needed, got: bytes.len() });
         }
@@ -268,8 +267,7 @@ impl<'g, O: Element> Options<'g, '_, O> {
         if self.stages.is_none() {
             return call.run(&stages, gemm.near, &gemm.columns, slots, slot, self.threads);
         }
-        let count = gemm.packed.backend().columns(gemm.packed.columns())?;
-        lower::write_columns(&stages, count, vectors)?;
+        lower::write_columns(&stages, gemm.packed.padded_columns(), vectors)?;
         call.run(&stages, lower::near(&stages, gemm.packed.k()), vectors, slots, slot, self.threads)
     }
 }
@@ -305,7 +303,12 @@ struct Call<'c, L, O> {
 }
 
 impl<'c, L: Code, O: Element> Call<'c, L, O> {
-    fn new(packed: &'c Packed<'_>, activations: Quantized<'c, L>, out: MatMut<'c, O>) -> Result<Self, Error> {
+    fn new(
+        packed: &'c Packed<'_>,
+        blocking: Blocking,
+        activations: Quantized<'c, L>,
+        out: MatMut<'c, O>,
+    ) -> Result<Self, Error> {
         let Quantized { codes, zero_point } = activations;
         let (argument, codes, out) = match packed.side() {
             Side::Rhs => ("lhs", codes, out),
@@ -321,7 +324,6 @@ impl<'c, L: Code, O: Element> Call<'c, L, O> {
         shape(argument, (m, packed.k()), (m, codes.cols()))?;
         shape("out", (m, n), (out.rows(), out.cols()))?;
         zero_point.check(argument, m, L::RANGE.0, L::RANGE.1)?;
-        let blocking = plan::blocking(packed.backend(), n, packed.k());
         Ok(Self { weights: packed.weights()?, packed, codes, zero_point, out, blocking })
     }
 
@@ -340,7 +342,7 @@ impl<'c, L: Code, O: Element> Call<'c, L, O> {
             return Err(Error::Uninitialized);
         }
         let backend = packed.backend();
-        let finish = lower::finish(stages, near, backend.columns(packed.columns())?, vectors)?;
+        let finish = lower::finish(stages, near, packed.padded_columns(), vectors)?;
         let Some(threads) = threads.filter(|threads| threads.threads() > 1) else {
             let lhs = Quantized { codes, zero_point };
             return Job { lhs, weights, finish, out, blocking }.run(backend, workspace);

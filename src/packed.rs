@@ -53,6 +53,7 @@ pub struct PackOptions {
 pub struct Packed<'a> {
     storage: Storage<'a>,
     header: Header,
+    layout: Layout,
 }
 
 #[derive(Clone)]
@@ -75,6 +76,7 @@ struct Header {
 }
 
 /// Where things lie in a blob.
+#[derive(Clone, Copy)]
 struct Layout {
     columns: usize,
     sums: usize,
@@ -113,7 +115,7 @@ impl Header {
         blob[40..48].copy_from_slice(&sum.to_ne_bytes());
     }
 
-    fn read(blob: &[u8]) -> Result<Self, Error> {
+    fn read(blob: &[u8]) -> Result<(Self, Layout), Error> {
         let foreign = |argument, expected: &dyn fmt::Display, got: &dyn fmt::Display| Error::Packed {
             argument,
             expected: Name::new(expected),
@@ -148,15 +150,15 @@ impl Header {
         let zero_point = i32::from_ne_bytes(field(blob, 16));
         let side = if side == 0 { Side::Rhs } else { Side::Lhs };
         let header = Self { backend, side, zeros: zeros != 0, zero_point, k, n };
-        let total = header.layout()?.total;
-        if blob.len() != total {
-            return Err(foreign("length", &total, &blob.len()));
+        let layout = header.layout()?;
+        if blob.len() != layout.total {
+            return Err(foreign("length", &layout.total, &blob.len()));
         }
         let (expected, got) = (u64::from_ne_bytes(field(blob, 40)), checksum(blob));
         if expected != got {
             return Err(foreign("checksum", &expected, &got));
         }
-        Ok(header)
+        Ok((header, layout))
     }
 }
 
@@ -216,10 +218,10 @@ impl Packed<'static> {
     /// [`Error::Packed`] if they are of another format, kernel, length or byte order, or damaged;
     /// [`Error::Memory`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let header = Header::read(bytes)?;
+        let (header, layout) = Header::read(bytes)?;
         let mut blob = aligned("packed", bytes.len())?;
         blob.copy_from_slice(bytes);
-        Ok(Self { storage: Storage::Owned(Arc::new(blob)), header })
+        Ok(Self { storage: Storage::Owned(Arc::new(blob)), header, layout })
     }
 }
 
@@ -246,7 +248,7 @@ fn pack<C: Code>(rhs: Quantized<'_, C>, side: Side, options: PackOptions) -> Res
         }
     }
     header.write(&mut blob);
-    Ok(Packed { storage: Storage::Owned(Arc::new(blob)), header })
+    Ok(Packed { storage: Storage::Owned(Arc::new(blob)), header, layout })
 }
 
 impl<'a> Packed<'a> {
@@ -255,8 +257,8 @@ impl<'a> Packed<'a> {
     /// # Errors
     /// As [`Packed::from_bytes`], and [`Error::Length`] if the bytes are not aligned to 64.
     pub fn borrow(bytes: &'a [u8]) -> Result<Self, Error> {
-        let header = Header::read(bytes)?;
-        let packed = Self { storage: Storage::Borrowed(bytes), header };
+        let (header, layout) = Header::read(bytes)?;
+        let packed = Self { storage: Storage::Borrowed(bytes), header, layout };
         if !bytes.as_ptr().addr().is_multiple_of(64) {
             let got = bytes.len() - bytes.as_ptr().align_offset(64).min(bytes.len());
             return Err(Error::Length { argument: "aligned bytes", expected: bytes.len(), got });
@@ -292,10 +294,14 @@ impl<'a> Packed<'a> {
         self.header.n
     }
 
+    /// `columns` in whole panels.
+    pub(crate) fn padded_columns(&self) -> usize {
+        self.layout.columns
+    }
+
     /// What kernels take.
     pub(crate) fn weights(&self) -> Result<Weights<'_>, Error> {
-        let (blob, header) = (self.as_bytes(), self.header);
-        let layout = header.layout()?;
+        let (blob, header, layout) = (self.as_bytes(), self.header, self.layout);
         let vector = |at: usize| numbers::<i32>("packed", &blob[at..], layout.columns);
         let zero_point =
             if header.zeros { ZeroPoint::Each(vector(layout.zeros)?) } else { ZeroPoint::One(header.zero_point) };

@@ -100,7 +100,8 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
         let lhs = run.workspace.add(room.lhs);
         let scratch = run.workspace.add(room.scratch);
         let staging = run.workspace.add(room.staging);
-        for block in (0..run.m).step_by(run.block_rows) {
+        let mut block = 0;
+        while block < run.m {
             let block_m = run.block_rows.min(run.m - block);
             let terms = pack_rows::<K>(run, block, block_m);
             let rank_one_needed = !terms.sum_factor.is_null() || !terms.zero_factor.is_null();
@@ -153,7 +154,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                             add: k > 0,
                         };
                         // A copy of the microkernel in each loop would be too much code.
-                        if F::HOT {
+                        if F::HOT || (F::SUMS && !K::DIRECT) {
                             K::tile(operands)
                         } else {
                             K::enter_tile(operands)
@@ -183,6 +184,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                 col += K::NR;
             }
             K::leave();
+            block += block_m;
         }
     }
 }

@@ -200,7 +200,8 @@ impl<L: Code, O: Element> Job<'_, L, O> {
             return Err(Error::Shape { argument: "weights", expected: (k, n), got });
         }
         let (padded_k, columns) = (backend.padded_k(k)?, backend.columns(n)?);
-        let panels = backend.packed_bytes(Side::Rhs, n, k)?;
+        let overflow = Error::Overflow { argument: "packed", a: n, b: k };
+        let panels = row.rhs.bytes(n, padded_k).ok_or(overflow)?;
         // A part may start at any panel, and those after the first are aligned as their size has it.
         let panel = panels / (columns / row.nr).max(1);
         let align = 1 << (64 | panel).trailing_zeros();

@@ -277,8 +277,10 @@ impl<L: Lanes> Factor<L> {
 }
 
 /// The scalar definition of a rule, clamped to i32: what lanes without SIMD apply one by one.
+///
+/// A shift beyond every rule's range is moved into it: its result means nothing, but it must not panic.
 #[inline(always)]
 pub fn requantize_one(rounding: Rounding, x: i32, m: i32, s: i32) -> i32 {
-    let y = rounding.apply(x, Multiplier::from_parts(m, s));
+    let y = rounding.apply(x, Multiplier::from_parts(m, s.clamp(-31, 30)));
     y.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32
 }

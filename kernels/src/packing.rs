@@ -175,35 +175,42 @@ unsafe fn panels<K: Microkernel, E: Packed>(run: &PackRun, panel: &Panel) {
         if !run.sums.is_null() {
             run.sums.write_bytes(0, run.members);
         }
-        let strip = |first: usize| Strip {
+        let strip = |panel: usize, first: usize| Strip {
             source: run.source.member(first),
             members: width.min(run.members - first),
             k: run.k,
             strides,
-            out: run.out.cast::<E>().add(first / width * strides.panel),
+            out: run.out.cast::<E>().add(panel * strides.panel),
             sums: if run.sums.is_null() { run.sums } else { run.sums.add(first) },
         };
         let whole_k = if squares { run.k / vector * vector } else { 0 };
         // Where members are contiguous, k goes outermost: a cache line holds members of several panels.
-        let chunk = if k_stride == 1 { whole_k } else { 16 * vector }.max(1);
-        for k in (0..whole_k).step_by(chunk) {
-            for first in (0..run.members).step_by(width) {
-                strip(first).squares::<K::Gather>(k..whole_k.min(k + chunk), together);
+        let chunk = if k_stride == 1 { whole_k } else { 16 * vector };
+        let mut k = 0;
+        while k < whole_k {
+            let end = whole_k.min(k + chunk);
+            let (mut panel, mut first) = (0, 0);
+            while first < run.members {
+                strip(panel, first).squares::<K::Gather>(k..end, together);
+                (panel, first) = (panel + 1, first + width);
             }
+            k = end;
         }
-        for first in (0..run.members).step_by(width) {
-            let strip = strip(first);
+        let (mut index, mut first) = (0, 0);
+        while first < run.members {
+            let strip = strip(index, first);
             if copies {
                 strip.copies::<K::Gather>(panel.group.min(run.padded_k), vector);
             }
             // What is left: below the squares and beside them, or behind the copies.
             let whole = if squares { strip.members / K::Gather::N * K::Gather::N } else { 0 };
-            let copied = if copies { run.k / vector * vector } else { 0 };
+            let copied = if copies { run.k } else { 0 };
             // Contiguous members need none beyond the last; other layouts are padded with zeros.
             let members = if panel.is_rows() { strip.members } else { panel.width };
             strip.elements(0..whole, whole_k..run.padded_k);
             strip.elements(whole..strip.members, copied..run.padded_k);
             strip.elements(strip.members..members, 0..run.padded_k);
+            (index, first) = (index + 1, first + width);
         }
     }
 }
@@ -261,7 +268,7 @@ impl<E: Packed> Strip<E> {
         }
     }
 
-    /// Copies whole vectors of contiguous codes, in groups of `group`, a multiple of `vector`.
+    /// Copies contiguous codes, in groups of `group`, a multiple of `vector`.
     #[inline(always)]
     unsafe fn copies<G: Gather>(&self, group: usize, vector: usize) {
         let Source { codes, member_stride, signed, .. } = self.source;
@@ -275,6 +282,13 @@ impl<E: Packed> Strip<E> {
                     let out = self.out.add(self.strides.offset(w, k)).cast();
                     sum = sum.wrapping_add(G::copy(from.add(k), out, vectors, signed));
                     k += vectors * vector;
+                }
+                // Less than a vector: contiguous as well.
+                let out = self.out.add(self.strides.offset(w, k));
+                for i in 0..self.k - k {
+                    let value = E::of(*from.add(k + i), signed);
+                    *out.add(i) = value;
+                    sum = sum.wrapping_add(value.into());
                 }
                 if !self.sums.is_null() {
                     *self.sums.add(w) = sum;

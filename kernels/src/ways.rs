@@ -13,7 +13,6 @@ pub(crate) struct Sums<const ADD: bool>;
 // SAFETY: `put` writes one vector at `p`, and reads it where `READS` says so.
 unsafe impl<L: Lanes, const ADD: bool> Finisher<L> for Sums<ADD> {
     type Out = i32;
-    const HOT: bool = true;
     const SUMS: bool = !ADD;
     type Columns = ();
     type Row = ();

@@ -10,8 +10,8 @@ use common::finish::finish;
 use common::matrix::{Fill, Layout};
 use common::panels::{Multiply, Packing, pack, tile};
 use common::stage::{Axis, Kind, Scaling};
-use common::{Place, Run, backends, walk};
-use zeropoint_kernels::{Blocking, Dest, Rounding, Side};
+use common::{Arena, Place, Run, backends, walk};
+use zeropoint_kernels::{Blocking, Dest, Finish, MatMut, Rounding, Scale, Side};
 
 /// The largest K whose sums no operands can wrap: 33,025 * 255 * 255 < 2^31.
 const LONGEST: usize = 33_025;
@@ -102,6 +102,30 @@ fn finishing() {
                 [if kind.dest == Dest::I16 { 1 } else { 4 }, if run.backend.name() == "twin" { 8 } else { 1 }];
             finish(run, kind, &Layout::DISJOINT, shares[0] * shares[1]);
         }
+    });
+}
+
+/// Multipliers that no rule is defined for give anything, but no panic: `Scale::Columns` is plain numbers.
+#[test]
+fn foreign_multipliers() {
+    walk("foreign_multipliers", Place::Heap, |run| {
+        let (rng, tile, nr) = (&run.rng, run.backend.mr() * run.backend.nr(), run.backend.nr());
+        let arena = Arena::new(run.place);
+        let shifts = arena.slice(nr, |_| rng.pick(&[i32::MIN, -33, -32, 31, 32, 33, 63, 64, i32::MAX]));
+        let multipliers = arena.slice(nr, |_| rng.extreme(i32::MIN, i32::MAX));
+        let bias = arena.slice(nr, |_| 0);
+        for rounding in Rounding::ALL {
+            for near in [false, true] {
+                run.case(format_args!("{rounding:?}, near {near}, {multipliers:?}, {shifts:?}"));
+                let scale = Scale::Columns { rounding, multipliers, shifts, near };
+                let finish = Finish { scale, low: 0, high: 255, ..Finish::raw(bias) };
+                let (acc, staging) = (arena.lines(tile, |_| rng.bits() as i32), arena.lines(4 * tile, |_| 0));
+                let out = arena.slice(tile, |_| 0u8);
+                let view = MatMut::row_major(out, run.backend.mr(), nr).unwrap();
+                run.backend.finish(&finish, acc, staging, view).unwrap();
+            }
+        }
+        run.check_margins(&arena);
     });
 }
 
