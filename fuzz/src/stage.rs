@@ -136,7 +136,11 @@ impl Stage {
             2 if !tame => right.saturating_sub(1),
             _ => right,
         };
-        let along = |axis| if axis == Axis::Rows { m } else { n };
+        let along = |axis| match axis {
+            Axis::One | Axis::Both => 1,
+            Axis::Columns => n,
+            Axis::Rows => m,
+        };
         let ints = |which, right, values: &[Int]| -> Vec<i32> {
             cycle(values, len(which, right), Int::Small(0)).into_iter().map(Int::value).collect()
         };
@@ -165,7 +169,7 @@ impl Stage {
                 .into_iter()
                 .map(factor)
                 .collect(),
-            scales: reals(1, along(self.axis), &self.scales, false),
+            scales: reals(1, if self.axis == Axis::Both { n } else { along(self.axis) }, &self.scales, false),
             row_scales: reals(2, m, &self.row_scales, false),
             bias: self.bias.as_ref().map(|bias| ints(3, n, bias)),
             row_bias: self.row_bias.as_ref().map(|bias| ints(4, m, bias)),

@@ -139,6 +139,7 @@ fn block_shapes() {
         for m in 0..=rows {
             for &n in &cols {
                 Product::any(run, (m, n, rng.pick(&depths)), &kinds).check(run);
+                Product::plain(run, (m, n, rng.pick(&depths))).check(run);
             }
             for &k in &depths {
                 Product::any(run, (m, rng.pick(&cols), k), &kinds).check(run);
@@ -151,6 +152,7 @@ fn block_shapes() {
         }
         for depth in [255, 256, 512] {
             Product::any(run, (run.backend.mr() + 1, rng.pick(&cols), depth), &kinds).check(run);
+            Product::plain(run, (4 * run.backend.mr() + depth % 4, rng.pick(&cols), depth)).check(run);
         }
     });
 }

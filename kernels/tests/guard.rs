@@ -84,6 +84,9 @@ fn blocks() {
                 for k in depths {
                     placed(product((m, n, k)));
                 }
+                Product::plain(run, (m, n, rng.pick(&depths))).check(run);
+                let pages = [Layout::Rows, Layout::Rows, Layout::RowPages];
+                Product { layouts: pages, ..Product::plain(run, (m, n, rng.pick(&depths))) }.check(run);
             }
         }
         // Every kind, so that every vector of a stage meets its page.

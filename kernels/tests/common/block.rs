@@ -4,7 +4,7 @@ use zeropoint_kernels::{Blocking, Dest, Job, Side, Weights, ZeroPoint};
 
 use super::matrix::{Fill, Layout, Matrix, TestCode};
 use super::oracle::{self, Output};
-use super::stage::{By, Kind, Maker};
+use super::stage::{By, Kind, Maker, Scaling};
 use super::target::Target;
 use super::{Arena, Rng, Run};
 
@@ -71,6 +71,20 @@ impl Product {
             },
             cut: if rng.one_in(3) { (rng.below(shape.0 + 1), rng.below(3)) } else { (0, 0) },
             kind: rng.pick(kinds),
+        }
+    }
+
+    /// The product that kernels have short cuts for: sums as they are, K whole, rows contiguous.
+    pub fn plain(run: &Run, shape: (usize, usize, usize)) -> Self {
+        let kinds =
+            [false, true].map(|accumulate| Kind { dest: Dest::I32, scaling: Scaling::None { accumulate } });
+        let any = Self::any(run, shape, &kinds);
+        let [lhs, rhs, _] = any.layouts;
+        Self {
+            zeros: [run.rng.pick(&[Zero::Low, Zero::Any]), Zero::Any],
+            layouts: [lhs, rhs, run.rng.pick(&[Layout::Rows, Layout::RowGap])],
+            blocking: Blocking { depth: usize::MAX, ..any.blocking },
+            ..any
         }
     }
 
