@@ -66,12 +66,15 @@ fn copy(bytes: usize) -> impl FnMut() {
     }
 }
 
+/// Looks at codes, what they were packed to, and sums.
+type Check<'c> = dyn Fn(&[u8], &Aligned, &[i32]) + 'c;
+
 /// Packing, checked once, as a call to time.
 fn pack(backend: Backend, side: Side, row_major: bool, size: usize) -> impl FnMut() {
     let codes = Rng::new(size as u64).codes(size * size);
     let mut out = aligned(backend.packed_bytes(side, size, size).expect("fits"));
     let mut sums = vec![0i32; size];
-    let mut call = move |check: &dyn Fn(&[u8], &Aligned, &[i32])| {
+    let mut call = move |check: &Check<'_>| {
         let view = if row_major { MatRef::row_major } else { MatRef::col_major };
         backend.pack(side, view(&codes, size, size).expect("view"), &mut out, Some(&mut sums)).expect("packs");
         check(&codes, &out, &sums);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything, before a release: the core, then long fuzzing and what it covers, Miri and AddressSanitizer over whole
-# test suites, and the benches in full. An hour or two on two cores.
+# Everything, before a release: the core, then long fuzzing and what it covers, Miri with many
+# interleavings, AddressSanitizer over all tests, and the benches in full. An hour or two on two cores.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 triple=$(uname -m)-unknown-linux-gnu
@@ -13,7 +13,7 @@ asan() {
 coverage() { # TARGET
     local tools
     tools=$(rustc +nightly --print sysroot)/lib/rustlib/$triple/bin
-    CARGO_TARGET_DIR=$target/fuzz cargo +nightly fuzz coverage "$1" "fuzz/corpus-new/$1" "fuzz/corpus/$1"
+    fuzz coverage "$1"
     "$tools/llvm-cov" report "$target/fuzz/$triple/coverage/$triple/release/$1" \
         -instr-profile="fuzz/coverage/$1/coverage.profdata" -ignore-filename-regex='registry|rustc|fuzz_targets'
 }
@@ -21,7 +21,7 @@ coverage() { # TARGET
 show=all limit=3600 step core bash ci/run.sh
 
 if fuzz_installed; then
-    for name in gemm pack stages; do limit=900 step "fuzz-$name-long" fuzz "$name" 300; done
+    for name in gemm pack stages; do step "fuzz-$name-long" fuzz run "$name" -- -max_total_time=300; done
     if ensure llvm-tools "rustup component list --installed --toolchain nightly | grep llvm-tools" \
         rustup component add llvm-tools --toolchain nightly; then
         for name in gemm pack stages; do show=all step "coverage-$name" coverage "$name"; done
@@ -33,8 +33,8 @@ else
 fi
 
 if miri_installed; then
-    MIRIFLAGS=-Zmiri-many-seeds=0..16 limit=3600 step miri-many-seeds miri -p zeropoint --test miri
-    limit=3600 step miri-whole miri -p zeropoint-kernels
+    MIRIFLAGS=-Zmiri-many-seeds=0..16 limit=3600 step miri-many-seeds miri --test miri
+    limit=3600 step miri-docs miri --doc
 else
     skip miri "not to be had"
 fi

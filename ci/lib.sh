@@ -27,12 +27,12 @@ step() {
     shift
     [[ $name =~ ${only-} ]] || return 0
     echo "== $name: $*"
-    timeout -k 10 "${limit:-600}" bash -euo pipefail -c '"$@"' "$name" "$@" >"$log" 2>&1 </dev/null || status=$?
+    timeout -k 10 "${limit:-900}" bash -euo pipefail -c '"$@"' "$name" "$@" >"$log" 2>&1 </dev/null || status=$?
     if grep -q '^test result:' "$log"; then
         tests=$(awk '/^test result:/ { n += $4 } END { print n }' "$log")
         ((tests > 0 || status)) || { status=1 && echo "no test ran" >>"$log"; }
     fi
-    if ((status == 124)); then echo "stopped after ${limit:-600} s" >>"$log"; fi
+    if ((status == 124)); then echo "stopped after ${limit:-900} s" >>"$log"; fi
     if ((status)); then result=FAILED failed=$((failed + 1)); else passed=$((passed + 1)); fi
     if ((status)) || [[ ${show-} ]]; then cat "$log"; else grep -E '^test result:|SKIP' "$log" || true; fi
     rows+=("$name|$result|$((SECONDS - begin))|$tests")
@@ -86,11 +86,12 @@ callgrind_installed() {
             env CARGO_TARGET_DIR="$target/tools" cargo install --locked --version "$version" iai-callgrind-runner
 }
 
-# TARGET SECONDS: new inputs go to a directory of their own; the kept corpus is only read.
+# COMMAND [TARGET] [ARGUMENTS...]: cargo fuzz. New inputs go to a directory of their own; the kept corpus is only read.
 fuzz() {
-    local kept=fuzz/corpus/$1
-    mkdir -p "fuzz/corpus-new/$1" "$kept"
-    CARGO_TARGET_DIR=$target/fuzz cargo +nightly fuzz run "$1" "fuzz/corpus-new/$1" "$kept" -- -max_total_time="$2"
+    local corpora=()
+    if (($# > 1)); then corpora=("fuzz/corpus-new/$2" "fuzz/corpus/$2"); fi
+    mkdir -p "${corpora[@]:-fuzz/corpus}"
+    CARGO_TARGET_DIR=$target/fuzz cargo +nightly fuzz "${@:1:2}" "${corpora[@]}" "${@:3}"
 }
 
 # CARGO_ARGUMENTS...: Miri sees a CPU without extensions: it is for what is plain Rust, the twins, the views, the split.
@@ -130,17 +131,17 @@ debian_aarch64_std() {
     debian rustc-web libstd-rust-web-dev:arm64
 }
 
-# CPU CARGO_ARGUMENTS...: static, because threads hang under qemu with shared libraries; optimized a little, with
-# every debug assertion.
+# CPU CARGO_ARGUMENTS...: static, because threads hang under qemu with shared libraries; our own crates optimized a
+# little, with every debug assertion, because an emulated CPU is slow.
 aarch64() {
-    local cpu=$1 static="-C target-feature=+crt-static"
-    shift
+    local cpu=$1 command=$2 static="-C target-feature=+crt-static"
+    shift 2
     if [[ ${of_debian-} ]]; then export RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc; fi
-    env CARGO_TARGET_DIR="$target/aarch64" CARGO_BUILD_TARGET=aarch64-unknown-linux-gnu \
+    env CARGO_TARGET_DIR="$target/aarch64" RUSTFLAGS="$static" RUSTDOCFLAGS="$static" ZEROPOINT_EXPECT=scalar,neon \
         CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
         CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -cpu $cpu" \
-        CARGO_PROFILE_DEV_OPT_LEVEL=1 RUSTFLAGS="$static" RUSTDOCFLAGS="$static" ZEROPOINT_EXPECT=scalar,neon \
-        cargo "$@"
+        cargo "$command" --target aarch64-unknown-linux-gnu \
+        --config 'profile.dev.opt-level=1' --config 'profile.dev.package."*".opt-level=0' "$@"
 }
 
 report() {

@@ -48,7 +48,7 @@ step test cargo test
 step test-release cargo test --release
 step test-rayon cargo test --release --features rayon
 step nostd nostd
-step scalar-only scalar_only test --release
+step scalar-only scalar_only test
 step docs env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --features rayon
 show=all step digits cargo run --release --example digits
 
@@ -72,14 +72,14 @@ else
 fi
 
 if fuzz_installed; then
-    for name in gemm pack stages; do step "fuzz-$name" fuzz "$name" 20; done
+    step fuzz-build fuzz build
+    for name in gemm pack stages; do step "fuzz-$name" fuzz run "$name" -- -max_total_time=20; done
 else
     skip fuzz "no nightly toolchain or cargo-fuzz to be had"
 fi
 
 if miri_installed; then
-    step miri-kernels miri -p zeropoint-kernels --test miri
-    step miri miri -p zeropoint --test miri
+    step miri miri --test miri
 else
     skip miri "not to be had"
 fi

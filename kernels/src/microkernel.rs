@@ -104,7 +104,7 @@ pub unsafe trait Microkernel: Sized + 'static {
     /// Multiplies. `#[inline(always)]`, without `#[target_feature]`.
     unsafe fn tile(tile: Tile);
 
-    /// `pack_strip` of four-byte groups, if the kernel has one; see [`crate::packing`].
+    /// Vectors for the packer, or [`crate::NoGather`].
     type Gather: crate::packing::Gather;
 
     // Entries: thin functions with the kernel's features around generic code, written by the macro `entries!`.

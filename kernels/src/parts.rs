@@ -93,7 +93,7 @@ impl Backend {
         self.panel(side).bytes(members, self.padded_k(k)?).ok_or(overflow)
     }
 
-    /// Bytes of workspace for a [`Job`] of `m` rows.
+    /// Bytes of workspace for a [`crate::Job`] of `m` rows.
     ///
     /// # Errors
     /// [`Error::Overflow`].
@@ -191,7 +191,7 @@ impl Backend {
     /// `acc` is aligned to 64 bytes; it is used up. `staging` is aligned to 64 bytes and has four bytes a sum.
     ///
     /// # Errors
-    /// As [`Job::run`].
+    /// As [`crate::Job::run`].
     pub fn finish<O: Element>(
         self,
         finish: &Finish<'_>,

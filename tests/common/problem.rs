@@ -163,10 +163,6 @@ impl<'p, L: Code + Value, R: Code + Value, O: Output> Case<'p, L, R, O> {
         self.compare("in one call", once)?;
         for backend in backends {
             let mode = Mode::random(&self.rng);
-            let start = std::time::Instant::now();
-            let r = self.run(*backend, mode);
-            eprintln!("{:?} {} {:?} {:?}", start.elapsed(), backend.kernel(), self.problem.shape, mode);
-            let _ = r;
             self.compare(&format!("on {} {mode:?}", backend.kernel()), self.run(*backend, mode))?;
         }
         Ok(())

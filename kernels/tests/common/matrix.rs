@@ -137,7 +137,8 @@ impl<'a, C: TestCode> Matrix<'a, C> {
     }
 
     pub fn at(&self, i: usize, j: usize) -> i64 {
-        i64::from(self.data[i * self.strides.0 + j * self.strides.1].into())
+        let value: i32 = self.data[i * self.strides.0 + j * self.strides.1].into();
+        value as i64
     }
 
     pub fn view(&self) -> MatRef<'a, C> {

@@ -105,6 +105,11 @@ impl Run {
         CURRENT.set((text.as_ptr(), text.len()));
     }
 
+    /// Twins are slow, and have neither lanes nor short cuts of their own.
+    pub fn is_twin(&self) -> bool {
+        self.backend.name() == "twin"
+    }
+
     /// Fails with one line that repeats the failure when pasted into a shell.
     pub fn fail(&self, why: Arguments<'_>) -> ! {
         self.told.set(true);

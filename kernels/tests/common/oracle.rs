@@ -57,8 +57,11 @@ pub fn product<L: TestCode, R: TestCode>(
     za: i32,
     zb: i32,
 ) -> i64 {
-    let (za, zb) = (i64::from(za), i64::from(zb));
-    (0..lhs.shape.1).map(|k| (lhs.at(at.0, k) - za) * (rhs.at(k, at.1) - zb)).sum()
+    let (mut sum, za, zb) = (0, i64::from(za), i64::from(zb));
+    for k in 0..lhs.shape.1 {
+        sum += (lhs.at(at.0, k) - za) * (rhs.at(k, at.1) - zb);
+    }
+    sum
 }
 
 /// The value of a row.
