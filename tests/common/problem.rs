@@ -180,7 +180,7 @@ impl<'p, L: Code + Value, R: Code + Value, O: Output> Case<'p, L, R, O> {
         };
         let blob = AlignedBytes::new(packed.as_bytes());
         let packed = match mode.stored {
-            1 if available().any(|row| row == backend) => Packed::from_bytes(&blob.get()[..])?,
+            1 if available().any(|row| row == backend) => Packed::from_bytes(blob.get())?,
             2 if available().any(|row| row == backend) => Packed::borrow(blob.get())?,
             _ => packed,
         };
