@@ -99,7 +99,7 @@ fn check(dest: Dest) {
     }
     let backends = backends();
     let result = TestRunner::new(config).run(&problems(dest), |problem| {
-        problem.check(&backends).map_err(|difference| TestCaseError::fail(difference))
+        problem.check(&backends).map_err(TestCaseError::fail)
     });
     if let Err(error) = result {
         panic!("ZEROPOINT_SEED={}: {error}", seed());
