@@ -98,9 +98,8 @@ fn check(dest: Dest) {
         config.cases = if cfg!(debug_assertions) { 160 } else { 1000 };
     }
     let backends = backends();
-    let result = TestRunner::new(config).run(&problems(dest), |problem| {
-        problem.check(&backends).map_err(TestCaseError::fail)
-    });
+    let result = TestRunner::new(config)
+        .run(&problems(dest), |problem| problem.check(&backends).map_err(TestCaseError::fail));
     if let Err(error) = result {
         panic!("ZEROPOINT_SEED={}: {error}", seed());
     }

@@ -109,7 +109,7 @@ mod neon {
     macro_rules! opaque {
         ($x:expr) => {{
             let mut x = $x;
-            asm!("/* {0} */", inout(vreg) x, options(nomem, nostack, preserves_flags));
+            asm!("/* {0:v} */", inout(vreg) x, options(nomem, nostack, preserves_flags));
             x
         }};
     }

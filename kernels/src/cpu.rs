@@ -43,7 +43,7 @@ impl Features {
 /// By hand, because `std`'s macro is not there without `std` (limits.md 9).
 #[cfg(all(target_arch = "x86_64", not(miri), not(zeropoint_scalar_only)))]
 fn detect_x86() -> Features {
-    use core::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
+    use core::arch::x86_64::{__cpuid_count, _xgetbv, CpuidResult};
 
     #[target_feature(enable = "xsave")]
     fn saved_state() -> u64 {
@@ -51,19 +51,25 @@ fn detect_x86() -> Features {
         unsafe { _xgetbv(0) }
     }
 
+    #[allow(unused_unsafe)] // unsafe up to Rust 1.89
+    fn leaf(leaf: u32, sub_leaf: u32) -> CpuidResult {
+        // SAFETY: every x86-64 CPU has CPUID.
+        unsafe { __cpuid_count(leaf, sub_leaf) }
+    }
+
     const XSAVE: u32 = 1 << 26;
     const OSXSAVE: u32 = 1 << 27;
     const AVX_STATE: u64 = 0b110;
     const AVX2: u32 = 1 << 5;
-    let leaf1 = __cpuid(1).ecx;
-    if __cpuid(0).eax < 7 || leaf1 & (XSAVE | OSXSAVE) != XSAVE | OSXSAVE {
+    let leaf1 = leaf(1, 0).ecx;
+    if leaf(0, 0).eax < 7 || leaf1 & (XSAVE | OSXSAVE) != XSAVE | OSXSAVE {
         return Features::NONE;
     }
     // SAFETY: CPUID says that XSAVE and XGETBV are there.
     if unsafe { saved_state() } & AVX_STATE != AVX_STATE {
         return Features::NONE;
     }
-    if __cpuid_count(7, 0).ebx & AVX2 != 0 { Features::AVX2 } else { Features::NONE }
+    if leaf(7, 0).ebx & AVX2 != 0 { Features::AVX2 } else { Features::NONE }
 }
 
 impl fmt::Display for Features {
