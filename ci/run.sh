@@ -45,16 +45,28 @@ package() {
 step format format
 step clippy clippy
 step test cargo test
-step test-release cargo test --release
-step test-rayon cargo test --release --features rayon
 step nostd nostd
-step scalar-only scalar_only test
 step docs env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --features rayon
 show=all step digits cargo run --release --example digits
+step package package
+
+if oldest_installed; then
+    step oldest-compiler oldest check --workspace --features rayon
+else
+    skip oldest-compiler "not to be had"
+fi
+
+step test-release cargo test --release
+trial=yes
+limit=500
+step test-rayon cargo test --release --features rayon
+step scalar-only scalar_only test
 
 if aarch64_installed; then
-    step aarch64-cortex-a53 aarch64 cortex-a53 test
-    step aarch64-max aarch64 max test
+    step aarch64-cortex-a53-kernels aarch64 cortex-a53 test -p zeropoint-kernels
+    step aarch64-max-kernels aarch64 max test -p zeropoint-kernels
+    step aarch64-cortex-a53 aarch64 cortex-a53 test -p zeropoint
+    step aarch64-max aarch64 max test -p zeropoint
 else
     skip aarch64 "no linker, emulator or standard library to be had"
 fi
@@ -73,7 +85,7 @@ fi
 
 if fuzz_installed; then
     step fuzz-build fuzz build
-    for name in gemm pack stages; do step "fuzz-$name" fuzz run "$name" -- -max_total_time=20; done
+    for name in gemm pack stages; do limit=120 step "fuzz-$name" fuzz run "$name" -- -max_total_time=20; done
 else
     skip fuzz "no nightly toolchain or cargo-fuzz to be had"
 fi
@@ -83,11 +95,3 @@ if miri_installed; then
 else
     skip miri "not to be had"
 fi
-
-if oldest_installed; then
-    step oldest-compiler oldest check --workspace --features rayon
-else
-    skip oldest-compiler "not to be had"
-fi
-
-step package package
