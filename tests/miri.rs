@@ -87,7 +87,8 @@ fn blocks_go_to_one_thread_each() {
 /// Under Miri, which is slow, each backend takes its turn; else each runs every problem.
 fn check(dest: Dest) {
     let backends = backends();
-    let turn = |problem: usize, backend: usize| !cfg!(miri) || (problem + backend + dest as usize).is_multiple_of(6);
+    let turn =
+        |problem: usize, backend: usize| !cfg!(miri) || (problem + backend + dest as usize).is_multiple_of(6);
     let rng = Rng::new(seed() ^ dest as u64);
     let shapes = [(1, 1, 1), (3, 5, 7), (9, 4, 2), (2, 9, 14), (4, 0, 3), (0, 2, 2), (5, 9, 6)];
     let layouts = [
