@@ -3,7 +3,7 @@
 use core::fmt;
 
 use zeropoint_kernels::{
-    Blocking, Blocks, Code, Element, Error, Job, MatMut, MatRef, Quantized, Side, Weights, ZeroPoint,
+    Blocks, Code, Element, Error, Job, MatMut, MatRef, Plan, Quantized, Side, Weights, ZeroPoint,
 };
 
 use crate::lower::{self, OwnedStages};
@@ -40,15 +40,15 @@ pub fn gemm<'a, 'b, L: Code, R: Code, O: Element>(
 ) -> Result<(), Error> {
     let packed = Packed::rhs(rhs)?;
     stages.check(Some(out.rows()), Some(packed.columns()))?;
-    let blocking = plan::blocking(packed.backend(), packed.columns(), packed.k());
-    let call = Call::new(&packed, blocking, lhs.into(), out)?;
+    let call = Call::new(&packed, lhs.into(), out)?;
+    let plan = plan_for(&packed, call.codes.rows())?;
     let columns = packed.padded_columns();
     let column_bytes = lower::column_bytes(columns).ok_or(too_large(&packed))?;
-    let slot = slot_bytes(&packed, call.blocking, call.codes.rows())?;
-    let mut bytes = aligned("workspace", column_bytes.checked_add(slot).ok_or(too_large(&packed))?)?;
+    let bytes = column_bytes.checked_add(plan.workspace_bytes()).ok_or(too_large(&packed))?;
+    let mut bytes = aligned("workspace", bytes)?;
     let (vectors, workspace) = bytes.split_at_mut(column_bytes);
     lower::write_columns(stages, columns, vectors)?;
-    call.run(stages, lower::near(stages, packed.k()), vectors, workspace, slot, None)
+    call.run(stages, lower::near(stages, packed.k()), vectors, &plan, workspace, None)
 }
 
 /// Memory that runs use and do not keep. One may serve any number of products, one run at a time.
@@ -110,9 +110,7 @@ pub struct Gemm<'a, O> {
     stages: OwnedStages<O>,
     near: bool,
     columns: Aligned,
-    blocking: Blocking,
-    /// Bytes of workspace of one thread, for any number of rows.
-    slot: usize,
+    plan: Plan,
 }
 
 impl<'a, O: Element> Gemm<'a, O> {
@@ -132,9 +130,8 @@ impl<'a, O: Element> Gemm<'a, O> {
         let mut columns = aligned("stages", lower::column_bytes(count).ok_or(too_large(&packed))?)?;
         lower::write_columns(&oriented, count, &mut columns)?;
         let near = lower::near(&oriented, packed.k());
-        let blocking = plan::blocking(packed.backend(), packed.columns(), packed.k());
-        let slot = slot_bytes(&packed, blocking, usize::MAX)?;
-        Ok(Self { stages: OwnedStages::of(stages), near, columns, blocking, slot, packed })
+        let plan = plan_for(&packed, usize::MAX)?;
+        Ok(Self { stages: OwnedStages::of(stages), near, columns, plan, packed })
     }
 
     /// The weights.
@@ -147,7 +144,8 @@ impl<'a, O: Element> Gemm<'a, O> {
     /// # Errors
     /// [`Error::Overflow`].
     pub fn workspace_bytes(&self, threads: usize) -> Result<usize, Error> {
-        let slots = self.slot.checked_mul(threads.max(1)).and_then(|b| b.checked_add(self.columns.len()));
+        let slot = self.plan.workspace_bytes();
+        let slots = slot.checked_mul(threads.max(1)).and_then(|b| b.checked_add(self.columns.len()));
         slots.ok_or(too_large(&self.packed))
     }
 
@@ -187,13 +185,13 @@ impl<'a, O: Element> Gemm<'a, O> {
         struct Explanation<'e, 'a, O>(&'e Gemm<'a, O>);
         impl<O: Element> fmt::Display for Explanation<'_, '_, O> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let Gemm { packed, near, blocking, .. } = self.0;
+                let Gemm { packed, near, plan, .. } = self.0;
                 let (backend, side) = (packed.backend(), packed.side());
                 writeln!(f, "kernel: {} (packed {side:?}, K = {})", backend.kernel(), packed.k())?;
-                writeln!(f, "blocks: {} rows of activations at a time", blocking.rows)?;
-                match blocking.depth {
-                    usize::MAX => writeln!(f, "K: whole")?,
-                    depth => writeln!(f, "K: pieces of {depth}, so that activations stay in L2")?,
+                writeln!(f, "blocks: {} rows of activations at a time", plan.rows())?;
+                match plan.depth() {
+                    None => writeln!(f, "K: whole")?,
+                    Some(depth) => writeln!(f, "K: pieces of {depth}, so that activations stay in L2")?,
                 }
                 let form = if *near { "short form, its bound proven" } else { "general form" };
                 write!(f, "output: {:?} by {:?}, {form}", O::DEST, self.0.stages.borrow().rounding)
@@ -256,19 +254,21 @@ impl<'g, O: Element> Options<'g, '_, O> {
         if self.stages.is_some() {
             stages.check_values()?;
         }
-        let call = Call::new(&gemm.packed, gemm.blocking, activations.into(), out)?;
+        let call = Call::new(&gemm.packed, activations.into(), out)?;
         let stages = if gemm.packed.side() == Side::Rhs { stages } else { stages.transposed() };
-        let (bytes, own, slot) = (workspace.bytes(), gemm.columns.len(), gemm.slot);
-        let needed = own.saturating_add(slot);
+        let (bytes, own, plan) = (workspace.bytes(), gemm.columns.len(), &gemm.plan);
+        let needed = own.saturating_add(plan.workspace_bytes());
         if bytes.len() < needed {
             return Err(Error::Workspace { needed, got: bytes.len() });
         }
         let (vectors, slots) = bytes.split_at_mut(own);
-        if self.stages.is_none() {
-            return call.run(&stages, gemm.near, &gemm.columns, slots, slot, self.threads);
-        }
-        lower::write_columns(&stages, gemm.packed.padded_columns(), vectors)?;
-        call.run(&stages, lower::near(&stages, gemm.packed.k()), vectors, slots, slot, self.threads)
+        let (near, vectors) = if self.stages.is_none() {
+            (gemm.near, &*gemm.columns)
+        } else {
+            lower::write_columns(&stages, gemm.packed.padded_columns(), vectors)?;
+            (lower::near(&stages, gemm.packed.k()), &*vectors)
+        };
+        call.run(&stages, near, vectors, plan, slots, self.threads)
     }
 }
 
@@ -283,13 +283,11 @@ fn too_large(packed: &Packed<'_>) -> Error {
     Error::Overflow { argument: "workspace", a: packed.k(), b: packed.columns() }
 }
 
-/// Bytes of workspace of one thread, for `m` rows, in whole cache lines.
-fn slot_bytes(packed: &Packed<'_>, blocking: Blocking, m: usize) -> Result<usize, Error> {
-    if m == 0 || packed.columns() == 0 {
-        return Ok(64); // nothing to compute, whatever K is
-    }
-    let bytes = packed.backend().workspace(m, packed.k(), blocking)?;
-    bytes.checked_next_multiple_of(64).ok_or(too_large(packed))
+/// The plan of calls with up to `m` rows of activations; where nothing is to be computed, K does not matter.
+fn plan_for(packed: &Packed<'_>, m: usize) -> Result<Plan, Error> {
+    let (backend, n) = (packed.backend(), packed.columns());
+    let k = if m == 0 || n == 0 { 0 } else { packed.k() };
+    backend.plan(m, k, plan::blocking(backend, n, k))
 }
 
 /// One call, turned so that the weights are rhs.
@@ -299,16 +297,11 @@ struct Call<'c, L, O> {
     codes: MatRef<'c, L>,
     zero_point: ZeroPoint<'c>,
     out: MatMut<'c, O>,
-    blocking: Blocking,
 }
 
 impl<'c, L: Code, O: Element> Call<'c, L, O> {
-    fn new(
-        packed: &'c Packed<'_>,
-        blocking: Blocking,
-        activations: Quantized<'c, L>,
-        out: MatMut<'c, O>,
-    ) -> Result<Self, Error> {
+    #[inline] // like the others on this road: small products spend a third of their time in copies of arguments
+    fn new(packed: &'c Packed<'_>, activations: Quantized<'c, L>, out: MatMut<'c, O>) -> Result<Self, Error> {
         let Quantized { codes, zero_point } = activations;
         let (argument, codes, out) = match packed.side() {
             Side::Rhs => ("lhs", codes, out),
@@ -324,20 +317,21 @@ impl<'c, L: Code, O: Element> Call<'c, L, O> {
         shape(argument, (m, packed.k()), (m, codes.cols()))?;
         shape("out", (m, n), (out.rows(), out.cols()))?;
         zero_point.check(argument, m, L::RANGE.0, L::RANGE.1)?;
-        Ok(Self { weights: packed.weights()?, packed, codes, zero_point, out, blocking })
+        Ok(Self { weights: packed.weights()?, packed, codes, zero_point, out })
     }
 
     /// Runs on one thread or many; `workspace` has at least one slot.
+    #[inline]
     fn run(
         self,
         stages: &Stages<'_, O>,
         near: bool,
         vectors: &[u8],
+        plan: &Plan,
         workspace: &mut [u8],
-        slot_bytes: usize,
         threads: Option<&dyn Threads>,
     ) -> Result<(), Error> {
-        let Self { weights, packed, codes, zero_point, out, blocking } = self;
+        let Self { weights, packed, codes, zero_point, out } = self;
         if stages.accumulate && !out.is_initialized() {
             return Err(Error::Uninitialized);
         }
@@ -345,11 +339,11 @@ impl<'c, L: Code, O: Element> Call<'c, L, O> {
         let finish = lower::finish(stages, near, packed.padded_columns(), vectors)?;
         let Some(threads) = threads.filter(|threads| threads.threads() > 1) else {
             let lhs = Quantized { codes, zero_point };
-            return Job { lhs, weights, finish, out, blocking }.run(backend, workspace);
+            return Job { lhs, weights, finish, out }.run(plan, workspace);
         };
-        let (rows, cols) = plan::shares(backend, out.rows(), out.cols(), threads.threads(), blocking);
+        let (rows, cols) = plan::shares(backend, out.rows(), out.cols(), threads.threads(), plan.rows());
         let blocks = Blocks::new(out, rows, cols);
-        parallel::run(threads, &blocks, workspace, slot_bytes, |block, slot| {
+        parallel::run(threads, &blocks, workspace, plan.workspace_bytes(), |block, slot| {
             let (m, n) = (block.out.rows(), block.out.cols());
             let zero_point = match zero_point {
                 ZeroPoint::One(zero) => ZeroPoint::One(zero),
@@ -360,9 +354,8 @@ impl<'c, L: Code, O: Element> Call<'c, L, O> {
                 weights: weights.part(backend, block.col, n)?,
                 finish: finish.part(block.row, m, block.col),
                 out: block.out,
-                blocking,
             }
-            .run(backend, slot)
+            .run(plan, slot)
         })
     }
 }

@@ -29,11 +29,11 @@ pub(crate) fn blocking(backend: Backend, n: usize, k: usize) -> Blocking {
 }
 
 /// Rows and columns of the blocks that threads share: M is split first; N, in whole panels, where M has too few
-/// tiles; K never.
-pub(crate) fn shares(backend: Backend, m: usize, n: usize, threads: usize, blocking: Blocking) -> (usize, usize) {
+/// tiles; K never. No block has more than `most` rows.
+pub(crate) fn shares(backend: Backend, m: usize, n: usize, threads: usize, most: usize) -> (usize, usize) {
     let wanted = threads.saturating_mul(BLOCKS_A_THREAD).max(1);
     let tiles = m.div_ceil(backend.mr());
-    let rows = tiles.div_ceil(wanted.min(tiles.max(1))).saturating_mul(backend.mr()).min(blocking.rows);
+    let rows = tiles.div_ceil(wanted.min(tiles.max(1))).saturating_mul(backend.mr()).min(most);
     let down = m.div_ceil(rows.max(1)).max(1);
     let panels = n.div_ceil(backend.nr());
     let across = if down >= threads { 1 } else { wanted.div_ceil(down).min(panels.max(1)) };

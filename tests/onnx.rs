@@ -4,10 +4,11 @@
 mod common;
 
 use common::backends;
+use common::problem::product;
 use common::stage::Output;
 use serde_json::Value;
 use zeropoint::quant::{QuantParams, Ties, quantize};
-use zeropoint::{Code, FloatScale, Gemm, MatMut, MatRef, PackOptions, Packed, Quantized, Side, Stages, ZeroPoint};
+use zeropoint::{Code, FloatScale, MatRef, Quantized, Side, Stages, ZeroPoint};
 
 const CASES: &str = include_str!("golden/onnx_quantized_ops.json");
 
@@ -101,27 +102,14 @@ fn half(bits: u32) -> f32 {
     f32::from_bits((bits & 0x8000) << 16 | (exponent + 127 - 15) << 23 | (bits & 0x3ff) << 13)
 }
 
-/// The product on every backend, prepared with `side` packed.
-fn product<C: Code, O: Output>(
-    side: Side,
-    lhs: Quantized<'_, C>,
-    rhs: Quantized<'_, C>,
-    stages: &Stages<'_, O>,
-    expected: &[i32],
-) where
+/// The product on every backend, either side packed.
+fn check<C: Code, O: Output>(lhs: Quantized<'_, C>, rhs: Quantized<'_, C>, stages: &Stages<'_, O>, y: &[i32])
+where
     i32: From<O>,
 {
-    let (m, n) = (lhs.codes.rows(), rhs.codes.cols());
-    for backend in backends() {
-        let options = PackOptions { backend: Some(backend), ..PackOptions::default() };
-        let (packed, activations) = match side {
-            Side::Rhs => (Packed::rhs_with(rhs, options), lhs),
-            Side::Lhs => (Packed::lhs_with(lhs, options), rhs),
-        };
-        let gemm = Gemm::new(packed.unwrap(), stages).unwrap();
-        let mut out = vec![O::default(); m * n];
-        gemm.run(activations, MatMut::row_major(&mut out, m, n).unwrap(), &mut gemm.workspace()).unwrap();
-        assert_eq!(out.into_iter().map(i32::from).collect::<Vec<_>>(), expected, "{backend:?}");
+    for (backend, side) in backends().into_iter().flat_map(|row| [(row, Side::Rhs), (row, Side::Lhs)]) {
+        let out = product((backend, side), lhs, rhs, stages).unwrap();
+        assert_eq!(out.into_iter().map(i32::from).collect::<Vec<_>>(), y, "{backend:?}, packed {side:?}");
     }
 }
 
@@ -151,9 +139,7 @@ where
     for i in 0..count {
         let lhs = MatRef::row_major(&a[i * m * k..], *m, *k).unwrap().zero_point(zero_point(&za));
         let rhs = MatRef::row_major(&b[i * k * n..], *k, n).unwrap().zero_point(zero_point(&zb));
-        for side in [Side::Rhs, Side::Lhs] {
-            product(side, lhs, rhs, stages, &y[i * m * n..(i + 1) * m * n]);
-        }
+        check(lhs, rhs, stages, &y[i * m * n..(i + 1) * m * n]);
     }
 }
 
@@ -207,7 +193,7 @@ where
     let lhs = MatRef::row_major(&weights, m, k).unwrap().zero_point(zero_point(&zw));
     let rhs = MatRef::row_major(&columns, k, n).unwrap().zero_point(zx[0]);
     assert_eq!(case.output(0).shape().iter().product::<usize>(), m * n);
-    product(Side::Lhs, lhs, rhs, stages, &case.output(0).ints());
+    check(lhs, rhs, stages, &case.output(0).ints());
 }
 
 fn qlinear_conv(case: &Case<'_>) {

@@ -89,6 +89,40 @@ fn bits_do_not_depend_on_threads() {
     }
 }
 
+/// Says how many threads there are, and remembers how many tasks it was given.
+struct Counting(usize, AtomicUsize);
+
+impl Threads for Counting {
+    fn threads(&self) -> usize {
+        self.0
+    }
+
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        self.1.store(tasks, Ordering::Relaxed);
+        Scoped(self.0).run(tasks, task);
+    }
+}
+
+#[test]
+fn as_many_tasks_as_threads_and_room() {
+    for backend in backends() {
+        for (side, shape) in [Side::Rhs, Side::Lhs].iter().flat_map(|side| SHAPES[..2].iter().map(|s| (*side, *s)))
+        {
+            let product = Product::new(backend, side, shape);
+            for (threads, room) in [(2, 2), (2, 1), (3, 9)] {
+                let pool = Counting(threads, AtomicUsize::new(0));
+                assert_eq!(product.run(Some(&pool), room), Ok(product.expected.clone()));
+                // A workspace for any number of rows may have room for more threads of few rows.
+                let tasks = pool.1.into_inner();
+                assert!(
+                    tasks >= threads.min(room).min(2) && tasks <= threads,
+                    "{backend:?} {side:?}: {tasks} tasks"
+                );
+            }
+        }
+    }
+}
+
 /// A pool that does something else than it says.
 struct Wrong {
     name: &'static str,

@@ -85,9 +85,9 @@ fn cut<L: Code + Value, R: Code + Value, O: Output>((input, blocks): (&Input, &B
             let finish =
                 Finish { row_bias: PerRow::Each(&row_bias), accumulate: *accumulate, ..Finish::raw(&packed.bias) };
             let blocking = Blocking { rows: blocks.rows.into(), depth: blocks.depth.into() };
-            let bytes = backend.workspace(m, packed.k, blocking)?;
+            let plan = backend.plan(m, packed.k, blocking)?;
             let weights = packed.weights();
-            Job { lhs: case.lhs(), weights, finish, out, blocking }.run(backend, &mut aligned(bytes, 0xa5))
+            Job { lhs: case.lhs(), weights, finish, out }.run(&plan, &mut aligned(plan.workspace_bytes(), 0xa5))
         });
         result.expect(backend.kernel());
         got.assert_same(&expected, &format!("{}, {:?}", backend.kernel(), blocks));

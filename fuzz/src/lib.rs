@@ -5,7 +5,7 @@ pub mod product;
 pub mod stage;
 
 use aligned_vec::{AVec, ConstAlign, avec};
-use zeropoint::kernels::twin::TWINS;
+use zeropoint_twins::TWINS;
 use zeropoint::{Backend, Element, available};
 
 /// Every backend of this CPU, and the twins: every layout there is.

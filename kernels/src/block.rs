@@ -2,6 +2,7 @@
 //!
 //! Start reading at [`blocks`]; there is no other loop over tiles.
 
+use crate::backend::Backend;
 use crate::finish::{Epilogue, Finisher, PerRow, RowTerms, TileAt, column_term, rank_one, tile};
 use crate::lanes::Lanes;
 use crate::microkernel::{Direct, Microkernel, Tile};
@@ -34,14 +35,64 @@ pub(crate) struct Room {
     pub total: usize,
 }
 
+/// The checked sizes of runs of one K on one backend, whatever M and N are: made once, used for any number of jobs.
+///
+/// ```
+/// use zeropoint_kernels::{Blocking, available};
+/// let backend = available().next().unwrap();
+/// let plan = backend.plan(100, 64, Blocking { rows: 48, depth: usize::MAX })?;
+/// assert_eq!((plan.backend(), plan.k()), (backend, 64));
+/// assert!(plan.workspace_bytes() >= 48 * 64);
+/// # Ok::<(), zeropoint_kernels::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub(crate) backend: Backend,
+    pub(crate) k: usize,
+    /// K in whole steps of the kernel.
+    pub(crate) padded_k: usize,
+    /// Rows packed at a time, a multiple of MR.
+    pub(crate) block_rows: usize,
+    /// K multiplied at a time, a multiple of the kernel's step.
+    pub(crate) block_k: usize,
+    /// Bytes of a panel of rhs.
+    pub(crate) panel: usize,
+    pub(crate) room: Room,
+}
+
+impl Plan {
+    /// The backend that it is for.
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// K.
+    pub fn k(&self) -> usize {
+        self.k
+    }
+
+    /// Rows of lhs packed at a time.
+    pub fn rows(&self) -> usize {
+        self.block_rows
+    }
+
+    /// Consecutive k multiplied at a time, if K is split.
+    pub fn depth(&self) -> Option<usize> {
+        (self.block_k < self.padded_k).then_some(self.block_k)
+    }
+
+    /// Bytes of workspace of a [`crate::Job`], aligned to 64 bytes, in whole cache lines.
+    pub fn workspace_bytes(&self) -> usize {
+        self.room.total
+    }
+}
+
 /// A block run: everything checked, types erased. Made by [`crate::Job`].
 #[derive(Clone, Copy, Debug)]
 pub struct BlockRun<'a> {
     pub(crate) m: usize,
     pub(crate) n: usize,
-    pub(crate) k: usize,
-    /// K in whole steps of the kernel.
-    pub(crate) padded_k: usize,
+    pub(crate) plan: &'a Plan,
     pub(crate) lhs: Source,
     /// Zero points of lhs as the codes have them, before packing moves them.
     pub(crate) lhs_zeros: PerRow<'a, i32>,
@@ -51,11 +102,6 @@ pub struct BlockRun<'a> {
     /// The rhs zero point, in packed terms; 0 where columns have their own.
     pub(crate) rhs_zero: i32,
     pub(crate) epilogue: Epilogue<'a>,
-    /// Rows packed at a time, a multiple of MR.
-    pub(crate) block_rows: usize,
-    /// K multiplied at a time, a multiple of the kernel's step.
-    pub(crate) block_k: usize,
-    pub(crate) room: Room,
     pub(crate) workspace: *mut u8,
 }
 
@@ -91,10 +137,10 @@ pub(crate) unsafe fn run<K: Microkernel>(run: &BlockRun<'_>) {
 /// As [`run`].
 #[inline(always)]
 pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRun<'_>) {
-    let lhs_strides = K::LHS.strides(run.padded_k);
-    let rhs_strides = K::RHS.strides(run.padded_k);
+    let lhs_strides = K::LHS.strides(run.plan.padded_k);
+    let rhs_strides = K::RHS.strides(run.plan.padded_k);
     let (lhs_size, rhs_size) = (K::LHS.elem.size(), K::RHS.elem.size());
-    let room = &run.room;
+    let room = &run.plan.room;
     // SAFETY: Job: rows, panels and workspace have the sizes that `room`, `m`, `n` and `padded_k` state.
     unsafe {
         let lhs = run.workspace.add(room.lhs);
@@ -102,7 +148,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
         let staging = run.workspace.add(room.staging);
         let mut block = 0;
         while block < run.m {
-            let block_m = run.block_rows.min(run.m - block);
+            let block_m = run.plan.block_rows.min(run.m - block);
             let terms = pack_rows::<K>(run, block, block_m);
             let rank_one_needed = !terms.sum_factor.is_null() || !terms.zero_factor.is_null();
             let (mut rhs, mut col) = (run.rhs, 0);
@@ -122,7 +168,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                         tiles: first / K::MR,
                         first: Tile {
                             rows: K::MR,
-                            k: run.padded_k,
+                            k: run.plan.padded_k,
                             lhs,
                             lhs_member: lhs_strides.member,
                             rhs,
@@ -135,7 +181,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                     });
                 }
                 loop {
-                    let piece = run.block_k.min(run.padded_k - k);
+                    let piece = run.plan.block_k.min(run.plan.padded_k - k);
                     let (mut row, mut tile_index) = (first, 0);
                     while row < block_m {
                         let rows = tile_rows::<K>(block_m - row);
@@ -159,7 +205,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                         } else {
                             K::enter_tile(operands)
                         }
-                        if k + piece == run.padded_k {
+                        if k + piece == run.plan.padded_k {
                             let cols = K::NR.min(run.n - col);
                             let terms = terms.add(row);
                             let at = TileAt { acc, staging, terms, row: block + row, col, rows, cols };
@@ -176,7 +222,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                         tile_index += 1;
                     }
                     k += piece;
-                    if k >= run.padded_k {
+                    if k >= run.plan.padded_k {
                         break;
                     }
                 }
@@ -198,7 +244,7 @@ fn direct_rows<K: Microkernel, F: Finisher<K::Lanes>>(
     rank_one_needed: bool,
 ) -> usize {
     let possible = K::DIRECT && F::SUMS && !rank_one_needed && run.epilogue.col_stride == 1;
-    if !possible || run.block_k < run.padded_k || run.n - col < K::NR {
+    if !possible || run.plan.block_k < run.plan.padded_k || run.n - col < K::NR {
         return 0;
     }
     // What is left must make tiles as `tile_rows` would.
@@ -226,19 +272,19 @@ unsafe fn pack_rows<K: Microkernel>(run: &BlockRun<'_>, first: usize, count: usi
     let sums_needed = run.rhs_zero != 0 || e.column_zeros.is_some();
     // SAFETY: Job: `lhs` has `m` rows of `k` codes; the workspace has room for `block_rows` rows and terms.
     unsafe {
-        let vectors = run.workspace.add(run.room.row_terms).cast::<i32>();
+        let vectors = run.workspace.add(run.plan.room.row_terms).cast::<i32>();
         let (term, sum_factor, zero_factor) =
-            (vectors, vectors.add(run.room.terms), vectors.add(2 * run.room.terms));
+            (vectors, vectors.add(run.plan.room.terms), vectors.add(2 * run.plan.room.terms));
         K::enter_pack(&PackRun {
             side: Side::Lhs,
             source: run.lhs.member(first),
             members: count,
-            k: run.k,
-            padded_k: run.padded_k,
-            out: run.workspace.add(run.room.lhs),
+            k: run.plan.k,
+            padded_k: run.plan.padded_k,
+            out: run.workspace.add(run.plan.room.lhs),
             sums: if sums_needed { term } else { core::ptr::null_mut() },
         });
-        let k = run.k as i32;
+        let k = run.plan.k as i32;
         let (rhs_zero, offset) = (run.rhs_zero, run.lhs_offset);
         if let (PerRow::One(za), PerRow::One(bias), None) = (run.lhs_zeros, e.finish.row_bias, e.column_zeros) {
             // The usual case, a loop that vectorizes: bias + zb * K * za is the same for every row.

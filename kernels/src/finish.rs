@@ -107,7 +107,7 @@ pub struct Finish<'a> {
 /// A [`Finish`] with what a block run adds to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Epilogue<'a> {
-    pub(crate) finish: Finish<'a>,
+    pub(crate) finish: &'a Finish<'a>,
     /// Column sums of packed rhs, in whole panels.
     pub(crate) column_sums: &'a [i32],
     /// The lhs zero point, in packed terms; 0 where rows have their own.

@@ -2,12 +2,12 @@
 
 use crate::Error;
 use crate::backend::Backend;
-use crate::block::{BlockRun, Blocking};
+use crate::block::{BlockRun, Plan};
 use crate::element::{Code, Dest, Element};
 use crate::finish::{Epilogue, Finish, FloatBias, PerRow, Scale};
 use crate::packing::{Side, Source};
-use crate::parts::{check_aligned, check_aligned_to, room};
-use crate::view::{MatMut, Quantized, ZeroPoint, plus};
+use crate::parts::{check_aligned, check_aligned_to};
+use crate::view::{MatMut, Quantized, ZeroPoint, plus, times};
 
 /// Packed rhs: its panels, its sums, its zero point.
 #[derive(Clone, Copy, Debug)]
@@ -69,9 +69,8 @@ impl<'a> Weights<'a> {
 ///     weights,
 ///     finish: Finish::raw(&[0; 64]),
 ///     out: MatMut::row_major(&mut out, 2, 2)?,
-///     blocking: Blocking { rows: 4, depth: usize::MAX },
 /// }
-/// .run(backend, &mut workspace.0)?;
+/// .run(&backend.plan(2, 2, Blocking { rows: 4, depth: usize::MAX })?, &mut workspace.0)?;
 /// assert_eq!(out, [1, 2, 1, 6]); // [[0, 1], [2, 3]] times [[-1, 0], [1, 2]]
 /// # Ok::<(), Error>(())
 /// ```
@@ -85,8 +84,6 @@ pub struct Job<'a, L, O> {
     pub finish: Finish<'a>,
     /// Where the results go.
     pub out: MatMut<'a, O>,
-    /// How the run is cut.
-    pub blocking: Blocking,
 }
 
 impl<'a> Finish<'a> {
@@ -183,13 +180,15 @@ impl<'a> Finish<'a> {
 impl<L: Code, O: Element> Job<'_, L, O> {
     /// Runs the block. Allocates nothing.
     ///
-    /// `workspace` must be aligned to 64 bytes and have [`Backend::workspace`] bytes, unless `out` is empty.
+    /// `workspace` must be aligned to 64 bytes and have [`Plan::workspace_bytes`]; neither it nor the plan matters if
+    /// `out` is empty.
     ///
     /// # Errors
     /// Whatever does not fit together: [`Error::Shape`], [`Error::Length`], [`Error::Overflow`],
     /// [`Error::Clamp`], [`Error::ZeroPoint`], [`Error::Uninitialized`], [`Error::Workspace`].
-    pub fn run(self, backend: Backend, workspace: &mut [u8]) -> Result<(), Error> {
-        let row = backend.row();
+    #[inline]
+    pub fn run(self, plan: &Plan, workspace: &mut [u8]) -> Result<(), Error> {
+        let row = plan.backend.row();
         let (m, n, k) = (self.out.rows(), self.out.cols(), self.weights.k);
         let codes = self.lhs.codes;
         if (codes.rows(), codes.cols()) != (m, k) {
@@ -199,13 +198,17 @@ impl<L: Code, O: Element> Job<'_, L, O> {
             let got = (k, self.weights.n);
             return Err(Error::Shape { argument: "weights", expected: (k, n), got });
         }
-        let (padded_k, columns) = (backend.padded_k(k)?, backend.columns(n)?);
-        let overflow = Error::Overflow { argument: "packed", a: n, b: k };
-        let panels = row.rhs.bytes(n, padded_k).ok_or(overflow)?;
+        if m == 0 || n == 0 {
+            return Ok(());
+        }
+        if plan.k != k {
+            return Err(Error::Shape { argument: "plan", expected: (k, n), got: (plan.k, n) });
+        }
+        let count = n.div_ceil(row.nr);
+        let columns = times("n", count, row.nr)?;
         // A part may start at any panel, and those after the first are aligned as their size has it.
-        let panel = panels / (columns / row.nr).max(1);
-        let align = 1 << (64 | panel).trailing_zeros();
-        check_aligned_to("weights.panels", self.weights.panels, panels, align)?;
+        let align = 1 << (64 | plan.panel).trailing_zeros();
+        check_aligned_to("weights.panels", self.weights.panels, times("packed", count, plan.panel)?, align)?;
         let expected = columns;
         if self.weights.sums.len() < columns {
             return Err(Error::Length { argument: "weights.sums", expected, got: self.weights.sums.len() });
@@ -229,16 +232,11 @@ impl<L: Code, O: Element> Job<'_, L, O> {
                 return Err(Error::Length { argument: "lhs.zero_point", expected: m, got: zeros.len() });
             }
         };
-        if m == 0 || n == 0 {
-            return Ok(());
-        }
-        let (block_rows, block_k, room) = room(backend, m, padded_k, self.blocking)?;
-        check_aligned("workspace", workspace, room.total)?;
+        check_aligned("workspace", workspace, plan.room.total)?;
         let run = BlockRun {
             m,
             n,
-            k,
-            padded_k,
+            plan,
             lhs: Source {
                 codes: codes.ptr.cast(),
                 member_stride: codes.row_stride(),
@@ -250,7 +248,7 @@ impl<L: Code, O: Element> Job<'_, L, O> {
             rhs: self.weights.panels.as_ptr(),
             rhs_zero,
             epilogue: Epilogue {
-                finish: self.finish,
+                finish: &self.finish,
                 column_sums: self.weights.sums,
                 lhs_zero,
                 column_zeros,
@@ -259,12 +257,9 @@ impl<L: Code, O: Element> Job<'_, L, O> {
                 row_stride: self.out.row_stride(),
                 col_stride: self.out.col_stride(),
             },
-            block_rows,
-            block_k,
-            room,
             workspace: workspace.as_mut_ptr(),
         };
-        // SAFETY: Features: `backend` exists, so the CPU has them. Job: every size was checked above, and `self`
+        // SAFETY: Features: the plan's backend exists, so the CPU has them. Job: every size was checked above, and `self`
         // and `workspace` are borrowed until the call returns.
         unsafe { (row.block)(&run) };
         Ok(())

@@ -48,7 +48,7 @@ pub mod aarch64;
 pub mod x86;
 
 pub use backend::{Backend, Row, TABLE, available, describe, names};
-pub use block::{BlockRun, Blocking};
+pub use block::{BlockRun, Blocking, Plan};
 pub use blocks::{Block, Blocks};
 pub use cpu::Features;
 pub use element::{Code, Dest, Element};

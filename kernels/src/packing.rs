@@ -67,8 +67,8 @@ pub unsafe trait Gather: 'static {
     const ZERO: Self::V;
     /// `N` consecutive groups of one member whose codes are contiguous.
     unsafe fn along_k(codes: *const u8, signed: bool) -> Self::V;
-    /// Copies `vectors` times `N` groups of one member, contiguous on both sides; returns their sum mod 2^32.
-    unsafe fn copy(codes: *const u8, out: *mut u8, vectors: usize, signed: bool) -> i32;
+    /// Copies `count` codes of one member, a multiple of 4, contiguous on both sides; returns their sum mod 2^32.
+    unsafe fn copy(codes: *const u8, out: *mut u8, count: usize, signed: bool) -> i32;
     /// One group of `N` members whose codes are contiguous, `k_stride` from a k to the next.
     unsafe fn along_members(codes: *const u8, k_stride: usize, signed: bool) -> Self::V;
     /// Exchanges the groups of `N` vectors: group i of vector j becomes group j of vector i.
@@ -119,9 +119,47 @@ unsafe fn layout<K: Microkernel>(run: &PackRun, panel: &Panel) {
     // SAFETY: the clauses of `pack`; the layout is matched to its element type.
     unsafe {
         match panel.elem {
-            Elem::U8 => panels::<K, u8>(run, panel),
-            Elem::I8 => panels::<K, i8>(run, panel),
-            Elem::I16 => panels::<K, i16>(run, panel),
+            Elem::U8 => roads::<K, u8>(run, panel),
+            Elem::I8 => roads::<K, i8>(run, panel),
+            Elem::I16 => roads::<K, i16>(run, panel),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn roads<K: Microkernel, E: Packed>(run: &PackRun, panel: &Panel) {
+    // SAFETY: the clauses of `pack`.
+    unsafe {
+        if K::Gather::N > 0 && panel.is_rows() && run.source.k_stride == 1 {
+            rows::<K, E>(run, panel.strides(run.padded_k).member);
+        } else {
+            panels::<K, E>(run, panel);
+        }
+    }
+}
+
+/// Packs contiguous members from contiguous codes.
+#[inline(always)]
+unsafe fn rows<K: Microkernel, E: Packed>(run: &PackRun, step: usize) {
+    let PackRun { source: Source { mut codes, member_stride, signed, .. }, members, k, padded_k, .. } = *run;
+    let mut out = run.out.cast::<E>();
+    // SAFETY: the clauses of `pack`.
+    unsafe {
+        for w in 0..members {
+            let whole = k & !3;
+            let mut sum = K::Gather::copy(codes, out.cast(), whole, signed);
+            for k in whole..k {
+                let value = E::of(*codes.add(k), signed);
+                *out.add(k) = value;
+                sum = sum.wrapping_add(value.into());
+            }
+            for k in k..padded_k {
+                *out.add(k) = E::ZERO;
+            }
+            if !run.sums.is_null() {
+                *run.sums.add(w) = sum;
+            }
+            (codes, out) = (codes.wrapping_add(member_stride), out.wrapping_add(step));
         }
     }
 }
@@ -200,7 +238,7 @@ unsafe fn panels<K: Microkernel, E: Packed>(run: &PackRun, panel: &Panel) {
         while first < run.members {
             let strip = strip(index, first);
             if copies {
-                strip.copies::<K::Gather>(panel.group.min(run.padded_k), vector);
+                strip.copies::<K::Gather>(panel.group);
             }
             // What is left: below the squares and beside them, or behind the copies.
             let whole = if squares { strip.members / K::Gather::N * K::Gather::N } else { 0 };
@@ -268,22 +306,22 @@ impl<E: Packed> Strip<E> {
         }
     }
 
-    /// Copies contiguous codes, in groups of `group`, a multiple of `vector`.
+    /// Copies contiguous codes, in groups of `group`, a multiple of 4.
     #[inline(always)]
-    unsafe fn copies<G: Gather>(&self, group: usize, vector: usize) {
+    unsafe fn copies<G: Gather>(&self, group: usize) {
         let Source { codes, member_stride, signed, .. } = self.source;
         // SAFETY: the clauses of `pack`.
         unsafe {
             for w in 0..self.members {
                 let from = codes.wrapping_add(w * member_stride);
                 let (mut k, mut sum) = (0, 0i32);
-                while self.k - k >= vector {
-                    let vectors = group.min(self.k - k) / vector;
+                while self.k - k >= 4 {
+                    let count = group.min(self.k - k) & !3;
                     let out = self.out.add(self.strides.offset(w, k)).cast();
-                    sum = sum.wrapping_add(G::copy(from.add(k), out, vectors, signed));
-                    k += vectors * vector;
+                    sum = sum.wrapping_add(G::copy(from.add(k), out, count, signed));
+                    k += count;
                 }
-                // Less than a vector: contiguous as well.
+                // Less than four: contiguous as well.
                 let out = self.out.add(self.strides.offset(w, k));
                 for i in 0..self.k - k {
                     let value = E::of(*from.add(k + i), signed);

@@ -3,7 +3,7 @@
 
 use crate::Error;
 use crate::backend::Backend;
-use crate::block::{Blocking, Room};
+use crate::block::{Blocking, Plan, Room};
 use crate::element::{Code, Element};
 use crate::finish::{Epilogue, Finish, PerRow, RowTerms, TileAt};
 use crate::microkernel::Tile;
@@ -34,13 +34,9 @@ pub(crate) fn check_aligned_to(
 }
 
 /// Rows and k of a block as the kernel needs them, and the layout of the workspace.
-pub(crate) fn room(
-    backend: Backend,
-    m: usize,
-    padded_k: usize,
-    blocking: Blocking,
-) -> Result<(usize, usize, Room), Error> {
+fn plan(backend: Backend, m: usize, k: usize, blocking: Blocking) -> Result<Plan, Error> {
     let row = backend.row();
+    let padded_k = backend.padded_k(k)?;
     let round = |n: usize, to: usize| n.div_ceil(to).max(1).checked_mul(to);
     let overflow = Error::Overflow { argument: "workspace", a: m, b: padded_k };
     let block_rows = round(blocking.rows.min(m), row.mr).ok_or(overflow)?;
@@ -56,7 +52,9 @@ pub(crate) fn room(
     let staging = plus("workspace", scratch, times("workspace", tiles, tile)?)?;
     let total = plus("workspace", staging, tile)?;
     let tile_step = if tiles > 1 { tile } else { 0 };
-    Ok((block_rows, block_k, Room { lhs, row_terms, terms, scratch, tile_step, staging, total }))
+    let room = Room { lhs, row_terms, terms, scratch, tile_step, staging, total };
+    let panel = row.rhs.bytes(row.nr, padded_k).ok_or(overflow)?;
+    Ok(Plan { backend, k, padded_k, block_rows, block_k, panel, room })
 }
 
 impl Backend {
@@ -93,12 +91,12 @@ impl Backend {
         self.panel(side).bytes(members, self.padded_k(k)?).ok_or(overflow)
     }
 
-    /// Bytes of workspace for a [`crate::Job`] of `m` rows.
+    /// The sizes of [`crate::Job`]s of `k`. Jobs of more than `m` rows take them too, in smaller blocks.
     ///
     /// # Errors
     /// [`Error::Overflow`].
-    pub fn workspace(self, m: usize, k: usize, blocking: Blocking) -> Result<usize, Error> {
-        room(self, m, self.padded_k(k)?, blocking).map(|(_, _, room)| room.total)
+    pub fn plan(self, m: usize, k: usize, blocking: Blocking) -> Result<Plan, Error> {
+        plan(self, m, k, blocking)
     }
 
     /// Packs the rows of lhs or the columns of rhs, and their sums if asked for.
@@ -224,7 +222,7 @@ impl Backend {
             };
         }
         let epilogue = Epilogue {
-            finish: *finish,
+            finish,
             column_sums: finish.bias,
             lhs_zero: 0,
             column_zeros: None,

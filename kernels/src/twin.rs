@@ -5,7 +5,6 @@ use crate::cpu::Features;
 use crate::microkernel::{Microkernel, Tile, entries};
 use crate::packing::NoGather;
 use crate::panel::{Elem, Panel};
-use crate::scalar::Plain;
 
 /// What a [`Twin`] imitates.
 pub trait Shape: 'static {
@@ -75,37 +74,4 @@ unsafe impl<S: Shape> Microkernel for Twin<S> {
     }
 
     entries!();
-}
-
-macro_rules! twins {
-    ($($shape:ident, $name:literal: tile $tile:expr, step $step:literal, groups $groups:expr, elems $elems:expr,
-        lanes $lanes:literal;)*) => {
-        $(
-            #[doc = concat!("The layout of `", $name, "`.")]
-            pub struct $shape;
-            impl Shape for $shape {
-                const NAME: &'static str = $name;
-                const TILE: (usize, usize) = $tile;
-                const K_STEP: usize = $step;
-                const GROUPS: (usize, usize) = $groups;
-                const ELEMS: (Elem, Elem) = $elems;
-                type Lanes = Plain<$lanes>;
-            }
-        )*
-        /// Twins of every real layout, and of a few odd ones. A constant, so that only who uses it compiles them.
-        pub const TWINS: &[crate::Row] = &[$(crate::describe::<Twin<$shape>>()),*];
-    };
-}
-
-const ROWS: usize = Panel::ROWS;
-use Elem::{I8, I16, U8};
-twins! {
-    Avx2, "twin-avx2-6x16": tile (6, 16), step 2, groups (ROWS, 2), elems (I16, I16), lanes 8;
-    Neon, "twin-neon-4x4": tile (4, 4), step 16, groups (ROWS, 16), elems (U8, U8), lanes 4;
-    Vnni, "twin-vnni-6x64": tile (6, 64), step 4, groups (ROWS, 4), elems (U8, I8), lanes 16;
-    Amx, "twin-amx-32x32": tile (32, 32), step 64, groups (64, 4), elems (U8, U8), lanes 16;
-    Ummla, "twin-i8mm-8x12": tile (8, 12), step 8, groups (8, 8), elems (U8, U8), lanes 4;
-    Signed, "twin-odd-3x5-signed": tile (3, 5), step 3, groups (3, 1), elems (I8, I8), lanes 5;
-    Prime, "twin-odd-7x6-mixed": tile (7, 6), step 10, groups (5, 2), elems (I16, U8), lanes 3;
-    Single, "twin-odd-1x1": tile (1, 1), step 1, groups (1, 1), elems (I8, I16), lanes 1;
 }

@@ -121,7 +121,7 @@ impl StoreCodes for i16 {
 /// Clamps before the zero point is added, so that the sum cannot wrap, and stores.
 #[inline(always)]
 unsafe fn clamp_and_store<L: Lanes, T: StoreCodes>(e: &Epilogue<'_>, y: L::I, p: *mut T) {
-    let Finish { zero_point, low, high, .. } = e.finish;
+    let Finish { zero_point, low, high, .. } = *e.finish;
     // SAFETY: Features; Out.
     unsafe {
         let y = L::min(L::max(y, L::splat(low - zero_point)), L::splat(high - zero_point));
@@ -203,7 +203,7 @@ unsafe impl<L: Lanes, T: StoreCodes> Finisher<L> for FloatCodes<T> {
 
     #[inline(always)]
     unsafe fn put(e: &Epilogue<'_>, x: L::I, columns: &L::F, row: &f32, p: *mut T) {
-        let Finish { zero_point, low, high, .. } = e.finish;
+        let Finish { zero_point, low, high, .. } = *e.finish;
         // SAFETY: Features; Out. The bounds are integers within 2^17 of zero, exact as floats.
         unsafe {
             let scaled = L::mul_f(L::to_f(x), L::mul_f(L::splat_f(*row), *columns));

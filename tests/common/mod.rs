@@ -10,7 +10,7 @@ pub mod stage;
 use std::io::Write;
 use std::sync::Once;
 
-use zeropoint::kernels::{TABLE, twin};
+use zeropoint::kernels::TABLE;
 use zeropoint::{Backend, available};
 
 pub use rng::Rng;
@@ -50,7 +50,7 @@ pub fn backends() -> Vec<Backend> {
 
 /// The layouts of every backend, and a few odd ones, in plain Rust.
 pub fn twins() -> impl Iterator<Item = Backend> {
-    twin::TWINS.iter().filter_map(Backend::detect)
+    zeropoint_twins::TWINS.iter().filter_map(Backend::detect)
 }
 
 /// Bytes that start at a multiple of 64, as [`zeropoint::Packed::borrow`] wants them.

@@ -242,3 +242,32 @@ impl<L: Value, R: Value, O: Value> fmt::Display for Case<'_, L, R, O> {
         write!(f, "seed {seed}: {l} x {r} -> {o}, M {m} K {k} N {n}, strides {strides:?}, zero points {zeros:?}")
     }
 }
+
+/// A prepared product on `backend`, with one side packed: its output, row by row.
+///
+/// # Errors
+/// Whatever packing, preparing or running says.
+pub fn product<L: Code, R: Code, O: Output>(
+    (backend, side): (Backend, Side),
+    lhs: Quantized<'_, L>,
+    rhs: Quantized<'_, R>,
+    stages: &Stages<'_, O>,
+) -> Result<Vec<O>, Error> {
+    let options = PackOptions { backend: Some(backend), ..PackOptions::default() };
+    let packed = match side {
+        Side::Rhs => Packed::rhs_with(rhs, options)?,
+        Side::Lhs => Packed::lhs_with(lhs, options)?,
+    };
+    let gemm = Gemm::new(packed, stages)?;
+    // Cleared faster than what the library allocates, in debug builds.
+    let mut memory = vec![0; gemm.workspace_bytes(1)? + 63];
+    let mut workspace = Workspace::borrow(&mut memory);
+    let (m, n) = (lhs.codes.rows(), rhs.codes.cols());
+    let mut data = vec![O::default(); m * n];
+    let out = MatMut::row_major(&mut data, m, n)?;
+    match side {
+        Side::Rhs => gemm.run(lhs, out, &mut workspace)?,
+        Side::Lhs => gemm.run(rhs, out, &mut workspace)?,
+    }
+    Ok(data)
+}

@@ -331,14 +331,24 @@ unsafe impl Gather for NeonGather {
     }
 
     #[inline(always)]
-    unsafe fn copy(codes: *const u8, out: *mut u8, vectors: usize, signed: bool) -> i32 {
-        // SAFETY: Features; 16 codes and 16 bytes a vector.
+    unsafe fn copy(codes: *const u8, out: *mut u8, count: usize, signed: bool) -> i32 {
+        // SAFETY: Features; `count` codes and as many bytes.
         unsafe {
             let mut sums = vdupq_n_u32(0);
-            for i in 0..vectors {
-                let v = Self::along_k(codes.add(16 * i), signed);
-                vst1q_u8(out.add(16 * i), v);
+            let mut i = 0;
+            while count - i >= 16 {
+                let v = Self::along_k(codes.add(i), signed);
+                vst1q_u8(out.add(i), v);
                 sums = vpadalq_u16(sums, vpaddlq_u8(v));
+                i += 16;
+            }
+            // Quarters of a vector; what is beyond them is zero.
+            while i < count {
+                let word = codes.add(i).cast::<u32>().read_unaligned() ^ u32::from(signed) * 0x8080_8080;
+                out.add(i).cast::<u32>().write_unaligned(word);
+                let v = vcombine_u8(vcreate_u8(u64::from(word)), vdup_n_u8(0));
+                sums = vpadalq_u16(sums, vpaddlq_u8(v));
+                i += 4;
             }
             vaddvq_u32(sums) as i32
         }

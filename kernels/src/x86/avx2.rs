@@ -410,14 +410,29 @@ unsafe impl Gather for Avx2Gather {
     }
 
     #[inline(always)]
-    unsafe fn copy(codes: *const u8, out: *mut u8, vectors: usize, signed: bool) -> i32 {
-        // SAFETY: Features; 16 codes and 32 bytes a vector.
+    unsafe fn copy(codes: *const u8, out: *mut u8, count: usize, signed: bool) -> i32 {
+        // SAFETY: Features; `count` codes and twice as many bytes.
         unsafe {
+            let ones = _mm256_set1_epi16(1);
             let mut sums = _mm256_setzero_si256();
-            for i in 0..vectors {
-                let v = widen(_mm_loadu_si128(codes.add(16 * i).cast()), signed);
-                _mm256_storeu_si256(out.add(32 * i).cast(), v);
-                sums = _mm256_add_epi32(sums, _mm256_madd_epi16(v, _mm256_set1_epi16(1)));
+            let mut i = 0;
+            while count - i >= 16 {
+                let v = widen(_mm_loadu_si128(codes.add(i).cast()), signed);
+                _mm256_storeu_si256(out.add(2 * i).cast(), v);
+                sums = _mm256_add_epi32(sums, _mm256_madd_epi16(v, ones));
+                i += 16;
+            }
+            // Halves and quarters of a vector; what is beyond them is zero.
+            if count & 8 != 0 {
+                let v = widen(_mm_loadl_epi64(codes.add(i).cast()), signed);
+                _mm_storeu_si128(out.add(2 * i).cast(), _mm256_castsi256_si128(v));
+                sums = _mm256_add_epi32(sums, _mm256_madd_epi16(v, ones));
+                i += 8;
+            }
+            if count & 4 != 0 {
+                let v = widen(_mm_cvtsi32_si128(codes.add(i).cast::<i32>().read_unaligned()), signed);
+                _mm_storel_epi64(out.add(2 * i).cast(), _mm256_castsi256_si128(v));
+                sums = _mm256_add_epi32(sums, _mm256_madd_epi16(v, ones));
             }
             let four = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
             let two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));

@@ -141,7 +141,8 @@ impl Product {
         let maker = Maker { arena: &arena, rng, kind, bias, shape: (m, columns) };
         let finish = maker.make(|| By::typical(rng, kind.scaling));
         let mut out = Target::<O>::new(&arena, rng, (m, n), layouts[2]);
-        let workspace = arena.lines(backend.workspace(m, k, blocking).unwrap(), |_| rng.bits() as u8);
+        let plan = backend.plan(m, k, blocking).unwrap();
+        let workspace = arena.lines(plan.workspace_bytes(), |_| rng.bits() as u8);
         let cut = (self.cut.0, (self.cut.1 * backend.nr()).min(n / backend.nr() * backend.nr()));
         for (row, rows) in [(0, cut.0), (cut.0, m - cut.0)] {
             for (col, cols) in [(0, cut.1), (cut.1, n - cut.1)] {
@@ -160,9 +161,8 @@ impl Product {
                     weights: Weights { k, n: cols, panels, sums, zero_point },
                     finish: finish.part(row, rows, col),
                     out: out.view().part(row, col, rows, cols).unwrap(),
-                    blocking,
                 }
-                .run(backend, workspace)
+                .run(&plan, workspace)
                 .unwrap();
             }
         }

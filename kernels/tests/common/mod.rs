@@ -19,7 +19,7 @@ use std::fmt::Arguments;
 use std::io::Write;
 use std::sync::Once;
 
-use zeropoint_kernels::{Backend, TABLE, available, twin};
+use zeropoint_kernels::{Backend, TABLE, available};
 
 pub use arena::{Arena, Place};
 
@@ -56,7 +56,7 @@ pub fn table() -> Vec<Backend> {
 
 /// Every backend of the table that runs here, then the twins.
 pub fn backends() -> Vec<Backend> {
-    table().into_iter().chain(twin::TWINS.iter().filter_map(Backend::detect)).collect()
+    table().into_iter().chain(zeropoint_twins::TWINS.iter().filter_map(Backend::detect)).collect()
 }
 
 /// Runs `body` for every backend, with memory of a kind.

@@ -21,9 +21,8 @@ fn product(backend: Backend) -> Result<[i32; 4], Error> {
         weights: Weights { k: 2, n: 2, panels: &panels.0, sums: &sums, zero_point },
         finish: Finish::raw(&[0; 64]),
         out: MatMut::row_major(&mut out, 2, 2)?,
-        blocking: Blocking { rows: 4, depth: usize::MAX },
     };
-    job.run(backend, &mut workspace.0)?;
+    job.run(&backend.plan(2, 2, Blocking { rows: 4, depth: usize::MAX })?, &mut workspace.0)?;
     Ok(out)
 }
 
