@@ -70,7 +70,7 @@ pub const fn describe<K: Microkernel>() -> Row {
         enter: K::enter,
         leave: K::leave,
         pack: K::enter_pack,
-        finish: ways::finish_tile::<K>,
+        finish: ways::finish_out::<K>,
     }
 }
 

@@ -7,6 +7,7 @@ use crate::finish::{Epilogue, Finisher, PerRow, RowTerms, TileAt, column_term, r
 use crate::lanes::Lanes;
 use crate::microkernel::{Direct, Microkernel, Tile};
 use crate::packing::{PackRun, Side, Source};
+use crate::scatter::{Staged, staged_rows};
 use crate::ways::{Sums, WithFinisher, finish_tile, with_finisher};
 
 /// How a run is cut into pieces that suit the caches. Any value gives the same bits.
@@ -29,7 +30,7 @@ pub(crate) struct Room {
     /// Scratch tiles, and the step from one to the next: 0 if K is not split and one suffices.
     pub scratch: usize,
     pub tile_step: usize,
-    /// A tile on its way to an output without contiguous rows.
+    /// Tiles on their way to an output without contiguous rows.
     pub staging: usize,
     /// Bytes in all.
     pub total: usize,
@@ -156,30 +157,19 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                 let mut k = 0;
                 let first = direct_rows::<K, F>(run, block_m, col, rank_one_needed);
                 if first > 0 {
-                    let column_terms = staging.cast::<i32>();
-                    for v in (0..K::NR).step_by(<K::Lanes as Lanes>::N) {
-                        let term = column_term::<K::Lanes>(&run.epilogue, col + v);
-                        <K::Lanes as Lanes>::store(column_terms.add(v), term);
-                    }
-                    let row_stride = run.epilogue.row_stride;
-                    let acc = run.epilogue.out.cast::<i32>().add(block * row_stride + col);
-                    K::enter(K::MR);
-                    K::enter_direct(Direct {
-                        tiles: first / K::MR,
-                        first: Tile {
-                            rows: K::MR,
-                            k: run.plan.padded_k,
-                            lhs,
-                            lhs_member: lhs_strides.member,
-                            rhs,
-                            acc,
-                            add: false,
-                        },
-                        row_stride,
-                        row_terms: terms.term,
-                        column_terms,
-                    });
+                    let tile = Tile {
+                        rows: K::MR,
+                        k: run.plan.padded_k,
+                        lhs,
+                        lhs_member: lhs_strides.member,
+                        rhs,
+                        acc: core::ptr::null_mut(),
+                        add: false,
+                    };
+                    direct::<K>(run, tile, terms.term, (block, first), col);
                 }
+                // Rows that wait in the staging area.
+                let mut waiting = 0;
                 loop {
                     let piece = run.plan.block_k.min(run.plan.padded_k - k);
                     let (mut row, mut tile_index) = (first, 0);
@@ -208,6 +198,8 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                         if k + piece == run.plan.padded_k {
                             let cols = K::NR.min(run.n - col);
                             let terms = terms.add(row);
+                            let out_bytes = waiting * K::NR * run.epilogue.dest.size();
+                            let staging = staging.add(out_bytes);
                             let at = TileAt { acc, staging, terms, row: block + row, col, rows, cols };
                             if rank_one_needed {
                                 rank_one::<K, K::Lanes>(&run.epilogue, &at);
@@ -216,6 +208,16 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                                 finish_tile::<K>(&run.epilogue, &at);
                             } else {
                                 tile::<K, F>(&run.epilogue, &at);
+                            }
+                            if run.epilogue.col_stride != 1 {
+                                waiting += rows;
+                                if waiting + K::MR > staged_rows(K::MR) || row + rows == block_m {
+                                    let row = block + row + rows - waiting;
+                                    let from = staging.sub(out_bytes);
+                                    let staged = Staged { from, row, col, rows: waiting, cols };
+                                    K::enter_scatter(&run.epilogue, &staged);
+                                    waiting = 0;
+                                }
                             }
                         }
                         row += rows;
@@ -235,7 +237,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
     }
 }
 
-/// How many rows go straight to the output, in whole tiles, with columns from `col` on.
+/// How many rows go from registers to the output, or to the staging area, in whole tiles, with columns from `col` on.
 #[inline(always)]
 fn direct_rows<K: Microkernel, F: Finisher<K::Lanes>>(
     run: &BlockRun<'_>,
@@ -243,13 +245,56 @@ fn direct_rows<K: Microkernel, F: Finisher<K::Lanes>>(
     col: usize,
     rank_one_needed: bool,
 ) -> usize {
-    let possible = K::DIRECT && F::SUMS && !rank_one_needed && run.epilogue.col_stride == 1;
-    if !possible || run.plan.block_k < run.plan.padded_k || run.n - col < K::NR {
+    let possible = K::DIRECT && F::SUMS && !rank_one_needed && run.plan.block_k == run.plan.padded_k;
+    if !possible || (run.epilogue.col_stride == 1 && run.n - col < K::NR) {
         return 0;
     }
     // What is left must make tiles as `tile_rows` would.
     let whole = block_m - block_m % K::MR;
     if tile_rows::<K>(block_m % K::MR + K::MR) == K::MR { whole } else { whole.saturating_sub(K::MR) }
+}
+
+/// Multiplies `count` rows from `row` on, whole tiles: `tile` is the first, but for where its sums go.
+///
+/// # Safety
+/// As [`run`]; `direct_rows` has counted the rows.
+#[inline(always)]
+unsafe fn direct<K: Microkernel>(
+    run: &BlockRun<'_>,
+    mut tile: Tile,
+    mut row_terms: *const i32,
+    (mut row, count): (usize, usize),
+    col: usize,
+) {
+    let (e, room) = (&run.epilogue, &run.plan.room);
+    let end = row + count;
+    // SAFETY: Job: staging and scratch have room for `staged_rows` rows, and for a tile.
+    unsafe {
+        let column_terms = run.workspace.add(room.scratch).cast::<i32>();
+        for v in (0..K::NR).step_by(<K::Lanes as Lanes>::N) {
+            <K::Lanes as Lanes>::store(column_terms.add(v), column_term::<K::Lanes>(e, col + v));
+        }
+        let staging = run.workspace.add(room.staging);
+        let staged = e.col_stride != 1;
+        K::enter(K::MR);
+        while row < end {
+            let rows = if staged { staged_rows(K::MR).min(end - row) } else { end - row };
+            let (to, row_stride) = if staged {
+                (staging.cast(), K::NR)
+            } else {
+                (e.out.cast::<i32>().add(row * e.row_stride + col), e.row_stride)
+            };
+            tile.acc = to;
+            K::enter_direct(Direct { tiles: rows / K::MR, first: tile, row_stride, row_terms, column_terms });
+            if staged {
+                let cols = K::NR.min(run.n - col);
+                K::enter_scatter(e, &Staged { from: staging, row, col, rows, cols });
+            }
+            tile.lhs = tile.lhs.wrapping_add(rows * tile.lhs_member * K::LHS.elem.size());
+            row_terms = row_terms.wrapping_add(rows);
+            row += rows;
+        }
+    }
 }
 
 /// Rows of the next tile: MR, but a rest between MR and 1.5 MR is halved, where tiles may start at any row.

@@ -40,6 +40,17 @@ pub enum Dest {
     F32,
 }
 
+impl Dest {
+    /// Bytes of one element.
+    pub const fn size(self) -> usize {
+        match self {
+            Self::U8 | Self::I8 => 1,
+            Self::I16 => 2,
+            Self::I32 | Self::F32 => 4,
+        }
+    }
+}
+
 /// A type of output elements: `u8`, `i8`, `i16`, `i32` or `f32`.
 pub trait Element: sealed::Sealed + Copy + Send + Sync + Default + 'static {
     /// The type at run time.

@@ -148,7 +148,7 @@ impl RowTerms {
 pub struct TileAt {
     /// `rows` x `NR` sums, row-major.
     pub(crate) acc: *mut i32,
-    /// Room for `MR` x `NR` elements of the output.
+    /// Room for `MR` x `NR` elements of the output, if that has no contiguous rows.
     pub(crate) staging: *mut u8,
     /// Terms of the tile's rows.
     pub(crate) terms: RowTerms,
@@ -189,7 +189,7 @@ pub unsafe trait Finisher<L: Lanes>: 'static {
     unsafe fn put(e: &Epilogue<'_>, x: L::I, columns: &Self::Columns, row: &Self::Row, p: *mut Self::Out);
 }
 
-/// Finishes a tile.
+/// Finishes a tile: into the output if that has contiguous rows, else into `staging`, for [`scatter`](crate::scatter).
 ///
 /// # Safety
 /// * **Features** of `L`.
@@ -213,13 +213,6 @@ pub(crate) unsafe fn tile<K: Microkernel, F: Finisher<K::Lanes>>(e: &Epilogue<'_
         }
         let (to, step) = if staged { (staging, K::NR) } else { (out, e.row_stride) };
         rows::<K, K::Lanes, F>(e, at, to, step);
-        if staged {
-            for c in 0..at.cols {
-                for r in 0..at.rows {
-                    *out.add(r * e.row_stride + c * e.col_stride) = *staging.add(r * K::NR + c);
-                }
-            }
-        }
     }
 }
 

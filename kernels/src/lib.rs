@@ -11,7 +11,7 @@
 //!   -> block       packs rows, walks panels and tiles                    block.rs
 //!        -> pack   any strides into any Panel, with sums                 packing.rs, panel.rs
 //!        -> tile   the Microkernel of a backend                          x86/ aarch64/ scalar.rs twin.rs
-//!        -> finish sums to outputs, in the Lanes of the backend          finish.rs, ways.rs, lanes.rs, rounding.rs
+//!        -> finish sums to outputs, in the Lanes of the backend          finish.rs, ways.rs, scatter.rs, lanes.rs, rounding.rs
 //! Backend          a row of the TABLE that this CPU can run              backend.rs, cpu.rs
 //! ```
 //!
@@ -38,6 +38,7 @@ mod panel;
 mod parts;
 mod rounding;
 pub mod scalar;
+mod scatter;
 pub mod twin;
 mod view;
 mod ways;

@@ -6,6 +6,7 @@ use crate::finish::{Epilogue, Finisher, TileAt};
 use crate::lanes::Lanes;
 use crate::packing::PackRun;
 use crate::panel::Panel;
+use crate::scatter::Staged;
 
 /// One multiplication of a lhs panel by a rhs panel.
 #[derive(Clone, Copy, Debug)]
@@ -114,6 +115,8 @@ pub unsafe trait Microkernel: Sized + 'static {
     unsafe fn enter_blocks<F: Finisher<Self::Lanes>>(run: &BlockRun<'_>);
     /// Finishes one tile by `F`.
     unsafe fn enter_finish<F: Finisher<Self::Lanes>>(epilogue: &Epilogue<'_>, at: &TileAt);
+    /// Moves finished rows to an output without contiguous rows.
+    unsafe fn enter_scatter(epilogue: &Epilogue<'_>, staged: &Staged);
     /// Multiplies one tile.
     unsafe fn enter_tile(tile: Tile);
     /// Packs one side.
@@ -133,6 +136,12 @@ macro_rules! entries {
         unsafe fn enter_tile(tile: $crate::microkernel::Tile) {
             // SAFETY: Features and the rest, promised by our caller.
             unsafe { Self::tile(tile) }
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn enter_scatter(epilogue: &$crate::finish::Epilogue<'_>, staged: &$crate::scatter::Staged) {
+            // SAFETY: Features and the rest, promised by our caller.
+            unsafe { $crate::scatter::scatter::<Self>(epilogue, staged) }
         }
 
         $(#[target_feature(enable = $feature)])?

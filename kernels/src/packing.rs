@@ -73,8 +73,12 @@ pub unsafe trait Gather: 'static {
     unsafe fn along_members(codes: *const u8, k_stride: usize, signed: bool) -> Self::V;
     /// Exchanges the groups of `N` vectors: group i of vector j becomes group j of vector i.
     unsafe fn transpose(v: &mut [Self::V; 8]);
+    /// Loads `N` groups.
+    unsafe fn load(from: *const u8) -> Self::V;
     /// Stores `N` groups.
     unsafe fn store(out: *mut u8, v: Self::V);
+    /// Of `N` groups, each four columns of one row, stores the `N` bytes of each column, `col_stride` bytes apart.
+    unsafe fn store_columns(out: *mut u8, col_stride: usize, v: Self::V);
     /// Adds the sum of the elements of group i of each of `N` vectors to sum i.
     unsafe fn add_sums(sums: *mut i32, v: &[Self::V; 8]);
 }
@@ -92,7 +96,9 @@ unsafe impl Gather for NoGather {
     }
     unsafe fn along_members(_: *const u8, _: usize, _: bool) {}
     unsafe fn transpose(_: &mut [(); 8]) {}
+    unsafe fn load(_: *const u8) {}
     unsafe fn store(_: *mut u8, (): ()) {}
+    unsafe fn store_columns(_: *mut u8, _: usize, (): ()) {}
     unsafe fn add_sums(_: *mut i32, _: &[(); 8]) {}
 }
 

@@ -9,6 +9,7 @@ use crate::finish::{Epilogue, Finish, PerRow, RowTerms, TileAt};
 use crate::microkernel::Tile;
 use crate::packing::{PackRun, Side, Source};
 use crate::panel::Panel;
+use crate::scatter::staged_rows;
 use crate::view::{MatMut, MatRef, plus, times};
 
 /// Checks the start and length of memory that kernels want aligned to 64 bytes.
@@ -50,7 +51,8 @@ fn plan(backend: Backend, m: usize, k: usize, blocking: Blocking) -> Result<Plan
     let row_terms = plus("workspace", lhs, lines(row.lhs.bytes(block_rows, padded_k).ok_or(overflow)?)?)?;
     let scratch = plus("workspace", row_terms, times("workspace", terms, 3 * size_of::<i32>())?)?;
     let staging = plus("workspace", scratch, times("workspace", tiles, tile)?)?;
-    let total = plus("workspace", staging, tile)?;
+    let staged = lines(staged_rows(row.mr) * row.nr * size_of::<i32>())?;
+    let total = plus("workspace", staging, staged)?;
     let tile_step = if tiles > 1 { tile } else { 0 };
     let room = Room { lhs, row_terms, terms, scratch, tile_step, staging, total };
     let panel = row.rhs.bytes(row.nr, padded_k).ok_or(overflow)?;

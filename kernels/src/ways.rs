@@ -7,6 +7,7 @@ use crate::finish::{Epilogue, Finish, Finisher, FloatBias, Scale, TileAt};
 use crate::lanes::*;
 use crate::microkernel::Microkernel;
 use crate::rounding::Rounding;
+use crate::scatter::Staged;
 
 /// `i32` sums, stored or added.
 pub(crate) struct Sums<const ADD: bool>;
@@ -273,7 +274,7 @@ unsafe fn fixed<L: Lanes, T: StoreCodes, W: WithFinisher<L>, const BY_ROW: bool>
     }
 }
 
-/// The table entry: finishes one tile.
+/// Finishes one tile, in a function of its own.
 ///
 /// # Safety
 /// As [`tile`], with the lanes of `K`.
@@ -288,4 +289,19 @@ pub(crate) unsafe fn finish_tile<K: Microkernel>(e: &Epilogue<'_>, at: &TileAt) 
     }
     // SAFETY: our caller's clauses.
     unsafe { with_finisher::<K::Lanes, _>(e, Once::<K>(e, at, PhantomData)) }
+}
+
+/// The table entry: finishes one tile, all the way.
+///
+/// # Safety
+/// As [`tile`], with the lanes of `K`.
+pub(crate) unsafe fn finish_out<K: Microkernel>(e: &Epilogue<'_>, at: &TileAt) {
+    // SAFETY: our caller's clauses; a tile that was staged lies in `staging`.
+    unsafe {
+        finish_tile::<K>(e, at);
+        if e.col_stride != 1 {
+            let TileAt { row, col, rows, cols, .. } = *at;
+            K::enter_scatter(e, &Staged { from: at.staging, row, col, rows, cols });
+        }
+    }
 }

@@ -314,6 +314,9 @@ unsafe fn divide_away(y: int32x4_t, right: int32x4_t) -> int32x4_t {
     }
 }
 
+/// Transposes four times four bytes.
+const FOURS: [u8; 16] = [0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15];
+
 /// Vectors of four groups of four u8.
 pub struct NeonGather;
 
@@ -362,9 +365,8 @@ unsafe impl Gather for NeonGather {
             for (k, row) in rows.iter_mut().enumerate() {
                 *row = codes.add(k * k_stride).cast::<u32>().read_unaligned();
             }
-            const MEMBERS: [u8; 16] = [0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15];
             let rows = vreinterpretq_u8_u32(vld1q_u32(rows.as_ptr()));
-            veorq_u8(vqtbl1q_u8(rows, vld1q_u8(MEMBERS.as_ptr())), vdupq_n_u8(u8::from(signed) << 7))
+            veorq_u8(vqtbl1q_u8(rows, vld1q_u8(FOURS.as_ptr())), vdupq_n_u8(u8::from(signed) << 7))
         }
     }
 
@@ -384,9 +386,27 @@ unsafe impl Gather for NeonGather {
     }
 
     #[inline(always)]
+    unsafe fn load(from: *const u8) -> uint8x16_t {
+        // SAFETY: Features; 16 bytes.
+        unsafe { vld1q_u8(from) }
+    }
+
+    #[inline(always)]
     unsafe fn store(out: *mut u8, v: uint8x16_t) {
         // SAFETY: Features; 16 bytes.
         unsafe { vst1q_u8(out, v) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_columns(out: *mut u8, col_stride: usize, v: uint8x16_t) {
+        // SAFETY: Features; four times 4 bytes.
+        unsafe {
+            let columns = vreinterpretq_u32_u8(vqtbl1q_u8(v, vld1q_u8(FOURS.as_ptr())));
+            out.cast::<u32>().write_unaligned(vgetq_lane_u32::<0>(columns));
+            out.add(col_stride).cast::<u32>().write_unaligned(vgetq_lane_u32::<1>(columns));
+            out.add(2 * col_stride).cast::<u32>().write_unaligned(vgetq_lane_u32::<2>(columns));
+            out.add(3 * col_stride).cast::<u32>().write_unaligned(vgetq_lane_u32::<3>(columns));
+        }
     }
 
     #[inline(always)]

@@ -441,9 +441,39 @@ unsafe impl Gather for Avx2Gather {
     }
 
     #[inline(always)]
+    unsafe fn load(from: *const u8) -> __m256i {
+        // SAFETY: Features; 32 bytes.
+        unsafe { _mm256_loadu_si256(from.cast()) }
+    }
+
+    #[inline(always)]
     unsafe fn store(out: *mut u8, v: __m256i) {
         // SAFETY: Features; 32 bytes.
         unsafe { _mm256_storeu_si256(out.cast(), v) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_columns(out: *mut u8, col_stride: usize, v: __m256i) {
+        // SAFETY: Features; four times 8 bytes. Four rows of a column together in each half, then the halves.
+        unsafe {
+            let fours = _mm256_setr_epi32(
+                0x0c08_0400,
+                0x0d09_0501,
+                0x0e0a_0602,
+                0x0f0b_0703,
+                0x0c08_0400,
+                0x0d09_0501,
+                0x0e0a_0602,
+                0x0f0b_0703,
+            );
+            let columns = _mm256_shuffle_epi8(v, fours);
+            let columns = _mm256_permutevar8x32_epi32(columns, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+            let (low, high) = (_mm256_castsi256_si128(columns), _mm256_extracti128_si256::<1>(columns));
+            _mm_storel_epi64(out.cast(), low);
+            _mm_storeh_pd(out.add(col_stride).cast(), _mm_castsi128_pd(low));
+            _mm_storel_epi64(out.add(2 * col_stride).cast(), high);
+            _mm_storeh_pd(out.add(3 * col_stride).cast(), _mm_castsi128_pd(high));
+        }
     }
 
     #[inline(always)]
