@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034 # variables are exported, so none is unused
 # Helpers of run.sh and full.sh, sourced: steps with a time limit and a log each, installs, and the closing table.
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
-unset limit show trial
+unset limit show
 only=${1-} # a pattern of the names of the steps to run, all by default
 set -o allexport # a step runs in a bash of its own and may be a function of the script
 CARGO_TERM_COLOR=never CARGO_INCREMENTAL=0 RUST_BACKTRACE=1
@@ -20,8 +20,7 @@ expected_here() {
 }
 
 # NAME COMMAND...: runs one step for at most `limit` seconds. Prints the log of a failure, or of a success that is
-# worth a `show`, else the counts of tests. A step on `trial`, one that has not been seen to pass from end to end on a
-# quiet machine, is reported like the others, counts as skipped, and does not fail the run.
+# worth a `show`, else the counts of tests.
 # A step that closes its test runs without having run a test has failed: a filter that matches nothing proves nothing.
 step() {
     local name=$1 log=$logs/${1//[^a-z0-9]/-}.log begin=$SECONDS status=0 result=ok tests=-
@@ -34,9 +33,7 @@ step() {
         ((tests > 0 || status)) || { status=1 && echo "no test ran" >>"$log"; }
     fi
     if ((status == 124)); then echo "stopped after ${limit:-900} s" >>"$log"; fi
-    if ((status)) && [[ ${trial-} ]]; then
-        result="failed, on trial" skipped=$((skipped + 1))
-    elif ((status)); then
+    if ((status)); then
         result=FAILED failed=$((failed + 1))
     else
         passed=$((passed + 1))

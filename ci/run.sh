@@ -56,10 +56,7 @@ else
     skip oldest-compiler "not to be had"
 fi
 
-trial=yes
-limit=600 step test-release cargo test --release
-limit=240
-step test-rayon cargo test --release --features rayon
+step test-release cargo test --release --features rayon
 step scalar-only scalar_only test
 
 if aarch64_installed; then
@@ -85,7 +82,7 @@ fi
 
 if fuzz_installed; then
     step fuzz-build fuzz build
-    for name in gemm pack stages; do limit=100 step "fuzz-$name" fuzz run "$name" -- -max_total_time=20; done
+    for name in gemm pack stages; do limit=120 step "fuzz-$name" fuzz run "$name" -- -max_total_time=20; done
 else
     skip fuzz "no nightly toolchain or cargo-fuzz to be had"
 fi
