@@ -10,6 +10,8 @@ const LHS_IN_L1: usize = 12 << 10;
 const RHS_IN_L1: usize = 16 << 10;
 /// Bytes of a rhs panel, or of a piece of it, that rows of lhs pass: more would crowd lhs out of L2.
 const PANEL_IN_L2: usize = 96 << 10;
+/// Strides, in bytes, of rows that are packed although they could be read in place: they crowd few sets of L1.
+const PACKED_STRIDES: usize = 1024;
 /// Blocks a thread gets at least, so that a slow thread holds up little.
 const BLOCKS_A_THREAD: usize = 4;
 
@@ -25,7 +27,7 @@ pub(crate) fn blocking(backend: Backend, n: usize, k: usize) -> Blocking {
     // Equal pieces, so that none is a sliver.
     let pieces = k.div_ceil(depth).max(1);
     let depth = if pieces == 1 { usize::MAX } else { k.div_ceil(pieces).next_multiple_of(backend.k_step()) };
-    Blocking { rows, depth }
+    Blocking { rows, depth, packed_strides: PACKED_STRIDES }
 }
 
 /// Rows and columns of the blocks that threads share: M is split first; N, in whole panels, where M has too few

@@ -84,7 +84,8 @@ fn cut<L: Code + Value, R: Code + Value, O: Output>((input, blocks): (&Input, &B
             let packed = PackedColumns::new(backend, &case, &bias);
             let finish =
                 Finish { row_bias: PerRow::Each(&row_bias), accumulate: *accumulate, ..Finish::raw(&packed.bias) };
-            let blocking = Blocking { rows: blocks.rows.into(), depth: blocks.depth.into() };
+            let (rows, depth) = (blocks.rows.into(), blocks.depth.into());
+            let blocking = Blocking { rows, depth, packed_strides: 1 + (depth & 1) * 63 };
             let plan = backend.plan(m, packed.k, blocking)?;
             let weights = packed.weights();
             Job { lhs: case.lhs(), weights, finish, out }.run(&plan, &mut aligned(plan.workspace_bytes(), 0xa5))

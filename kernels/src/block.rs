@@ -17,6 +17,10 @@ pub struct Blocking {
     pub rows: usize,
     /// Consecutive k multiplied at a time, at least 1; `usize::MAX` for all.
     pub depth: usize,
+    /// Rows of lhs that a kernel could read in place are packed all the same if their stride is a multiple of this
+    /// many bytes, since they crowd few cache sets; at least 1, which packs all; `usize::MAX` for none but those of
+    /// stride 0.
+    pub packed_strides: usize,
 }
 
 /// Where things lie in the workspace, in bytes from its aligned start.
@@ -41,7 +45,7 @@ pub(crate) struct Room {
 /// ```
 /// use zeropoint_kernels::{Blocking, available};
 /// let backend = available().next().unwrap();
-/// let plan = backend.plan(100, 64, Blocking { rows: 48, depth: usize::MAX })?;
+/// let plan = backend.plan(100, 64, Blocking { rows: 48, depth: usize::MAX, packed_strides: 4096 })?;
 /// assert_eq!((plan.backend(), plan.k()), (backend, 64));
 /// assert!(plan.workspace_bytes() >= 48 * 64);
 /// # Ok::<(), zeropoint_kernels::Error>(())
@@ -58,6 +62,7 @@ pub struct Plan {
     pub(crate) block_k: usize,
     /// Bytes of a panel of rhs.
     pub(crate) panel: usize,
+    pub(crate) packed_strides: usize,
     pub(crate) room: Room,
 }
 
@@ -95,6 +100,8 @@ pub struct BlockRun<'a> {
     pub(crate) n: usize,
     pub(crate) plan: &'a Plan,
     pub(crate) lhs: Source,
+    /// Whether lhs has the layout of the kernel as it is.
+    pub(crate) in_place: bool,
     /// Zero points of lhs as the codes have them, before packing moves them.
     pub(crate) lhs_zeros: PerRow<'a, i32>,
     /// What packing adds to lhs codes and zero points.
@@ -138,19 +145,23 @@ pub(crate) unsafe fn run<K: Microkernel>(run: &BlockRun<'_>) {
 /// As [`run`].
 #[inline(always)]
 pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRun<'_>) {
-    let lhs_strides = K::LHS.strides(run.plan.padded_k);
+    let mut lhs_strides = K::LHS.strides(run.plan.padded_k);
+    if run.in_place {
+        lhs_strides.member = run.lhs.member_stride;
+    }
     let rhs_strides = K::RHS.strides(run.plan.padded_k);
     let (lhs_size, rhs_size) = (K::LHS.elem.size(), K::RHS.elem.size());
     let room = &run.plan.room;
     // SAFETY: Job: rows, panels and workspace have the sizes that `room`, `m`, `n` and `padded_k` state.
     unsafe {
-        let lhs = run.workspace.add(room.lhs);
+        let packed = run.workspace.add(room.lhs);
         let scratch = run.workspace.add(room.scratch);
         let staging = run.workspace.add(room.staging);
         let mut block = 0;
         while block < run.m {
             let block_m = run.plan.block_rows.min(run.m - block);
             let terms = pack_rows::<K>(run, block, block_m);
+            let lhs = if run.in_place { run.lhs.member(block).codes } else { packed };
             let rank_one_needed = !terms.sum_factor.is_null() || !terms.zero_factor.is_null();
             let (mut rhs, mut col) = (run.rhs, 0);
             while col < run.n {
@@ -309,7 +320,7 @@ const fn tile_rows<K: Microkernel>(left: usize) -> usize {
     }
 }
 
-/// Packs `count` rows of lhs from `first` on and computes their terms (semantics.md 3):
+/// Packs `count` rows of lhs from `first` on, unless they are read in place, and computes their terms (semantics.md 3):
 /// `row bias - zb * (rowsum - K * za)`.
 #[inline(always)]
 unsafe fn pack_rows<K: Microkernel>(run: &BlockRun<'_>, first: usize, count: usize) -> RowTerms {
@@ -320,15 +331,18 @@ unsafe fn pack_rows<K: Microkernel>(run: &BlockRun<'_>, first: usize, count: usi
         let vectors = run.workspace.add(run.plan.room.row_terms).cast::<i32>();
         let (term, sum_factor, zero_factor) =
             (vectors, vectors.add(run.plan.room.terms), vectors.add(2 * run.plan.room.terms));
-        K::enter_pack(&PackRun {
-            side: Side::Lhs,
-            source: run.lhs.member(first),
-            members: count,
-            k: run.plan.k,
-            padded_k: run.plan.padded_k,
-            out: run.workspace.add(run.plan.room.lhs),
-            sums: if sums_needed { term } else { core::ptr::null_mut() },
-        });
+        let null = core::ptr::null_mut();
+        if sums_needed || !run.in_place {
+            K::enter_pack(&PackRun {
+                side: Side::Lhs,
+                source: run.lhs.member(first),
+                members: count,
+                k: run.plan.k,
+                padded_k: run.plan.padded_k,
+                out: if run.in_place { null } else { run.workspace.add(run.plan.room.lhs) },
+                sums: if sums_needed { term } else { null.cast() },
+            });
+        }
         let k = run.plan.k as i32;
         let (rhs_zero, offset) = (run.rhs_zero, run.lhs_offset);
         if let (PerRow::One(za), PerRow::One(bias), None) = (run.lhs_zeros, e.finish.row_bias, e.column_zeros) {

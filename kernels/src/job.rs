@@ -70,7 +70,7 @@ impl<'a> Weights<'a> {
 ///     finish: Finish::raw(&[0; 64]),
 ///     out: MatMut::row_major(&mut out, 2, 2)?,
 /// }
-/// .run(&backend.plan(2, 2, Blocking { rows: 4, depth: usize::MAX })?, &mut workspace.0)?;
+/// .run(&backend.plan(2, 2, Blocking { rows: 4, depth: usize::MAX, packed_strides: usize::MAX })?, &mut workspace.0)?;
 /// assert_eq!(out, [1, 2, 1, 6]); // [[0, 1], [2, 3]] times [[-1, 0], [1, 2]]
 /// # Ok::<(), Error>(())
 /// ```
@@ -233,6 +233,13 @@ impl<L: Code, O: Element> Job<'_, L, O> {
             }
         };
         check_aligned("workspace", workspace, plan.room.total)?;
+        // Rows that are as packing would have them, but for the skew.
+        let in_place = row.lhs.is_rows()
+            && row.lhs.elem.size() == 1
+            && lhs_offset == 0
+            && codes.col_stride() == 1
+            && k == plan.padded_k
+            && !codes.row_stride().is_multiple_of(plan.packed_strides);
         let run = BlockRun {
             m,
             n,
@@ -243,6 +250,7 @@ impl<L: Code, O: Element> Job<'_, L, O> {
                 k_stride: codes.col_stride(),
                 signed: L::SIGNED,
             },
+            in_place,
             lhs_zeros,
             lhs_offset,
             rhs: self.weights.panels.as_ptr(),

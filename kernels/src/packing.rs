@@ -46,7 +46,8 @@ pub struct PackRun {
     pub(crate) members: usize,
     pub(crate) k: usize,
     pub(crate) padded_k: usize,
-    /// Room for all members in whole panels, aligned to 64 bytes.
+    /// Room for all members in whole panels, aligned to 64 bytes; null if only sums are asked for, of codes that are
+    /// read in place.
     pub(crate) out: *mut u8,
     /// Where the sum of each member goes, as packed, mod 2^32; null if nobody asks.
     pub(crate) sums: *mut i32,
@@ -73,6 +74,8 @@ pub unsafe trait Gather: 'static {
     unsafe fn along_members(codes: *const u8, k_stride: usize, signed: bool) -> Self::V;
     /// Exchanges the groups of `N` vectors: group i of vector j becomes group j of vector i.
     unsafe fn transpose(v: &mut [Self::V; 8]);
+    /// The sum of `count` contiguous codes.
+    unsafe fn sum(codes: *const u8, count: usize, signed: bool) -> i32;
     /// Loads `N` groups.
     unsafe fn load(from: *const u8) -> Self::V;
     /// Stores `N` groups.
@@ -96,6 +99,9 @@ unsafe impl Gather for NoGather {
     }
     unsafe fn along_members(_: *const u8, _: usize, _: bool) {}
     unsafe fn transpose(_: &mut [(); 8]) {}
+    unsafe fn sum(_: *const u8, _: usize, _: bool) -> i32 {
+        0
+    }
     unsafe fn load(_: *const u8) {}
     unsafe fn store(_: *mut u8, (): ()) {}
     unsafe fn store_columns(_: *mut u8, _: usize, (): ()) {}
@@ -113,9 +119,30 @@ unsafe impl Gather for NoGather {
 pub(crate) unsafe fn pack<K: Microkernel>(run: &PackRun) {
     // SAFETY: our caller's clauses. Each layout gets a loop of its own: groups of unknown length cost divisions.
     unsafe {
+        if run.out.is_null() {
+            return sums::<K>(run);
+        }
         match run.side {
             Side::Lhs => layout::<K>(run, &K::LHS),
             Side::Rhs => layout::<K>(run, &K::RHS),
+        }
+    }
+}
+
+/// Sums contiguous codes of rows.
+#[inline(always)]
+unsafe fn sums<K: Microkernel>(run: &PackRun) {
+    let Source { codes, member_stride, signed, .. } = run.source;
+    // SAFETY: the clauses of `pack`; `sums` is not null.
+    unsafe {
+        for w in 0..run.members {
+            let from = codes.wrapping_add(w * member_stride);
+            *run.sums.add(w) = if K::Gather::N > 0 {
+                K::Gather::sum(from, run.k, signed)
+            } else {
+                let code = |k| if signed { i32::from(*from.add(k).cast::<i8>()) } else { i32::from(*from.add(k)) };
+                (0..run.k).fold(0i32, |sum, k| sum.wrapping_add(code(k)))
+            };
         }
     }
 }

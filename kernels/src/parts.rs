@@ -56,7 +56,16 @@ fn plan(backend: Backend, m: usize, k: usize, blocking: Blocking) -> Result<Plan
     let tile_step = if tiles > 1 { tile } else { 0 };
     let room = Room { lhs, row_terms, terms, scratch, tile_step, staging, total };
     let panel = row.rhs.bytes(row.nr, padded_k).ok_or(overflow)?;
-    Ok(Plan { backend, k, padded_k, block_rows, block_k, panel, room })
+    Ok(Plan {
+        backend,
+        k,
+        padded_k,
+        block_rows,
+        block_k,
+        panel,
+        packed_strides: blocking.packed_strides.max(1),
+        room,
+    })
 }
 
 impl Backend {

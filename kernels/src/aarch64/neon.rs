@@ -386,6 +386,26 @@ unsafe impl Gather for NeonGather {
     }
 
     #[inline(always)]
+    unsafe fn sum(codes: *const u8, count: usize, signed: bool) -> i32 {
+        // SAFETY: Features; `count` codes. i8 codes are summed with their sign bit flipped, which adds 128 to each.
+        unsafe {
+            let mut sums = vdupq_n_u32(0);
+            let mut i = 0;
+            while count - i >= 16 {
+                sums = vpadalq_u16(sums, vpaddlq_u8(Self::along_k(codes.add(i), signed)));
+                i += 16;
+            }
+            let mut sum = vaddvq_u32(sums) as i32;
+            let flip = u8::from(signed) << 7;
+            while i < count {
+                sum = sum.wrapping_add(i32::from(*codes.add(i) ^ flip));
+                i += 1;
+            }
+            sum.wrapping_sub((count as i32).wrapping_mul(i32::from(flip)))
+        }
+    }
+
+    #[inline(always)]
     unsafe fn load(from: *const u8) -> uint8x16_t {
         // SAFETY: Features; 16 bytes.
         unsafe { vld1q_u8(from) }

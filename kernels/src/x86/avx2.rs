@@ -441,6 +441,29 @@ unsafe impl Gather for Avx2Gather {
     }
 
     #[inline(always)]
+    unsafe fn sum(codes: *const u8, count: usize, signed: bool) -> i32 {
+        // SAFETY: Features; `count` codes. i8 codes are summed with their sign bit flipped, which adds 128 to each.
+        unsafe {
+            let flip = _mm256_set1_epi8(if signed { i8::MIN } else { 0 });
+            let mut sums = _mm256_setzero_si256();
+            let mut i = 0;
+            while count - i >= 32 {
+                let v = _mm256_xor_si256(_mm256_loadu_si256(codes.add(i).cast()), flip);
+                sums = _mm256_add_epi64(sums, _mm256_sad_epu8(v, _mm256_setzero_si256()));
+                i += 32;
+            }
+            let two = _mm_add_epi64(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
+            let mut sum = _mm_cvtsi128_si32(_mm_add_epi64(two, _mm_unpackhi_epi64(two, two)));
+            let flip = u8::from(signed) << 7;
+            while i < count {
+                sum = sum.wrapping_add(i32::from(*codes.add(i) ^ flip));
+                i += 1;
+            }
+            sum.wrapping_sub((count as i32).wrapping_mul(i32::from(flip)))
+        }
+    }
+
+    #[inline(always)]
     unsafe fn load(from: *const u8) -> __m256i {
         // SAFETY: Features; 32 bytes.
         unsafe { _mm256_loadu_si256(from.cast()) }
