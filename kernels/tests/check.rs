@@ -151,6 +151,15 @@ fn block_shapes() {
                 Product::any(run, (rng.below(rows + 1), n, k), &kinds).check(run);
             }
         }
+        // More rows than wait for an output without contiguous rows.
+        for _ in 0..6 {
+            let shape = (9 * run.backend.mr() + rng.below(16), rng.pick(&cols), rng.pick(&depths));
+            let out = rng.pick(&[Layout::Columns, Layout::ColumnGap]);
+            for product in [Product::any(run, shape, &kinds), Product::plain(run, shape)] {
+                let [lhs, rhs, _] = product.layouts;
+                Product { layouts: [lhs, rhs, out], ..product }.check(run);
+            }
+        }
         for depth in [255, 256, 512] {
             Product::any(run, (run.backend.mr() + 1, rng.pick(&cols), depth), &kinds).check(run);
             if !run.is_twin() {
