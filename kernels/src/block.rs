@@ -164,6 +164,8 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
             let lhs = if run.in_place { run.lhs.member(block).codes } else { packed };
             let rank_one_needed = !terms.sum_factor.is_null() || !terms.zero_factor.is_null();
             let (mut rhs, mut col) = (run.rhs, 0);
+            // What the kernel was last prepared for.
+            let mut entered = 0;
             while col < run.n {
                 let mut k = 0;
                 let first = direct_rows::<K, F>(run, block_m, col, rank_one_needed);
@@ -178,6 +180,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                         add: false,
                     };
                     direct::<K>(run, tile, terms.term, (block, first), col);
+                    entered = K::MR;
                 }
                 // Rows that wait in the staging area.
                 let mut waiting = 0;
@@ -190,7 +193,10 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                         let (panel, member) = if K::LHS.is_rows() { (0, row) } else { (row / K::MR, 0) };
                         let at = panel * lhs_strides.panel + lhs_strides.offset(member, k);
                         let acc = scratch.add(tile_index * room.tile_step).cast::<i32>();
-                        K::enter(rows);
+                        if rows != entered {
+                            K::enter(rows);
+                            entered = rows;
+                        }
                         let operands = Tile {
                             rows,
                             k: piece,
