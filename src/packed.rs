@@ -1,19 +1,23 @@
 //! Prepacked weights: one blob of bytes that is its own storage format.
 //!
 //! ```text
-//! header (128 bytes) | column sums | zero points, if one a column | panels      each aligned to 64 bytes
+//! header (128 bytes) | column sums | zero points, if one a column | outliers | panels   each aligned to 64 bytes
 //! ```
-//! Sums are of what was packed; zero points stay outside the panels.
+//! Zero points stay outside the panels, unless nearly all weights less the zero point fit i8: then that is what is
+//! packed, the outliers are what does not fit, and no run needs the sums of its rows.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::alloc::Layout as MemoryLayout;
 use core::fmt;
 
 use aligned_vec::{AVec, ConstAlign};
 use zeropoint_kernels::bytes::{numbers, numbers_mut};
-use zeropoint_kernels::{Backend, Code, Error, Name, Quantized, Side, Weights, ZeroPoint};
+use zeropoint_kernels::{
+    Backend, Code, Elem, Error, MatRef, Name, Outlier, Outliers, Quantized, Side, Weights, ZeroPoint,
+};
 
-use crate::dispatch;
+use crate::{dispatch, plan};
 
 /// Bytes that start at a cache line.
 pub(crate) type Aligned = AVec<u8, ConstAlign<64>>;
@@ -71,6 +75,7 @@ struct Header {
     zeros: bool,
     /// The zero point, in packed terms, if they do not.
     zero_point: i32,
+    outliers: u32,
     k: usize,
     n: usize,
 }
@@ -81,6 +86,7 @@ struct Layout {
     columns: usize,
     sums: usize,
     zeros: usize,
+    outliers: usize,
     panels: usize,
     total: usize,
 }
@@ -96,10 +102,13 @@ impl Header {
         let columns = self.backend.columns(self.n)?;
         let vector = columns.checked_mul(4).and_then(|b| b.checked_next_multiple_of(64)).ok_or(overflow)?;
         let zeros = HEADER.checked_add(vector).ok_or(overflow)?;
-        let panels = zeros.checked_add(if self.zeros { vector } else { 0 }).ok_or(overflow)?;
+        let outliers = zeros.checked_add(if self.zeros { vector } else { 0 }).ok_or(overflow)?;
+        let list = (self.outliers as usize).checked_mul(size_of::<Outlier>());
+        let list = list.and_then(|bytes| bytes.checked_next_multiple_of(64)).ok_or(overflow)?;
+        let panels = outliers.checked_add(list).ok_or(overflow)?;
         let bytes = self.backend.packed_bytes(Side::Rhs, self.n, self.k)?;
         let total = panels.checked_add(bytes).filter(|n| *n <= isize::MAX as usize).ok_or(overflow)?;
-        Ok(Layout { columns, sums: HEADER, zeros, panels, total })
+        Ok(Layout { columns, sums: HEADER, zeros, outliers, panels, total })
     }
 
     fn write(&self, blob: &mut [u8]) {
@@ -108,6 +117,7 @@ impl Header {
         field(8, &BYTE_ORDER.to_ne_bytes());
         field(12, &[u8::from(self.side == Side::Lhs), u8::from(self.zeros)]);
         field(16, &self.zero_point.to_ne_bytes());
+        field(20, &self.outliers.to_ne_bytes());
         field(24, &(self.k as u64).to_ne_bytes());
         field(32, &(self.n as u64).to_ne_bytes());
         field(48, Name::new(self.backend.kernel()).as_str().as_bytes());
@@ -149,7 +159,8 @@ impl Header {
         };
         let zero_point = i32::from_ne_bytes(field(blob, 16));
         let side = if side == 0 { Side::Rhs } else { Side::Lhs };
-        let header = Self { backend, side, zeros: zeros != 0, zero_point, k, n };
+        let outliers = u32::from_ne_bytes(field(blob, 20));
+        let header = Self { backend, side, zeros: zeros != 0, zero_point, outliers, k, n };
         let layout = header.layout()?;
         if blob.len() != layout.total {
             return Err(foreign("length", &layout.total, &blob.len()));
@@ -233,20 +244,71 @@ fn pack<C: Code>(rhs: Quantized<'_, C>, side: Side, options: PackOptions) -> Res
     zero_point.check(argument, n, low, high)?;
     // Packing moves codes, so zero points move with them.
     let offset = backend.rhs().elem.offset(C::SIGNED);
-    let zeros = matches!(zero_point, ZeroPoint::Each(_));
-    let one = if let ZeroPoint::One(zero) = zero_point { zero + offset } else { 0 };
-    let header = Header { backend, side, zeros, zero_point: one, k, n };
+    let mut header = Header { backend, side, zeros: false, zero_point: 0, outliers: 0, k, n };
+    match zero_point {
+        ZeroPoint::Each(_) => header.zeros = true,
+        ZeroPoint::One(zero) => header.zero_point = zero + offset,
+    }
+    if let ZeroPoint::One(zero) = zero_point
+        && header.zero_point != 0
+        && backend.rhs().elem == Elem::I8
+        && let Some((differences, outliers)) = absorbed(codes, zero, plan::outliers(k))
+    {
+        header.zero_point = 0;
+        header.outliers = outliers.len() as u32;
+        return write(header, MatRef::row_major(&differences, k, n)?, None, &outliers);
+    }
+    let zeros = if let ZeroPoint::Each(values) = zero_point { Some((values, offset)) } else { None };
+    write(header, codes, zeros, &[])
+}
+
+/// Weights less their zero point as i8, row-major, and what does not fit, if that is no more than `most`; `None` as
+/// well where there is no memory for it.
+fn absorbed<C: Code>(codes: MatRef<'_, C>, zero: i32, most: usize) -> Option<(Vec<i8>, Vec<Outlier>)> {
+    let (mut differences, mut outliers) = (Vec::new(), Vec::new());
+    let (k, n) = (u32::try_from(codes.rows()).ok()?, u32::try_from(codes.cols()).ok()?);
+    differences.try_reserve_exact(codes.rows().checked_mul(codes.cols())?).ok()?;
+    outliers.try_reserve_exact(most).ok()?;
+    for row in 0..k {
+        for col in 0..n {
+            let difference: i32 = codes.get(row as usize, col as usize)?.into() - zero;
+            let packed = difference.clamp(-128, 127) as i8;
+            differences.push(packed);
+            let residual = difference - i32::from(packed);
+            if residual != 0 {
+                if outliers.len() == most {
+                    return None;
+                }
+                outliers.push(Outlier { k: row, col, residual });
+            }
+        }
+    }
+    Some((differences, outliers))
+}
+
+/// The blob: the weights of a header packed, with the zero points of columns and what to raise them by, and outliers.
+fn write<C: Code>(
+    header: Header,
+    codes: MatRef<'_, C>,
+    zeros: Option<(&[i32], i32)>,
+    outliers: &[Outlier],
+) -> Result<Packed<'static>, Error> {
+    let (backend, n) = (header.backend, header.n);
     let layout = header.layout()?;
     let mut blob = aligned("packed", layout.total)?;
     let (head, panels) = blob.split_at_mut(layout.panels);
     let sums = numbers_mut::<i32>("sums", &mut head[layout.sums..], n)?;
-    backend.pack(Side::Rhs, codes, panels, Some(sums))?;
-    if let ZeroPoint::Each(values) = zero_point {
+    backend.pack(Side::Rhs, codes, panels, Some(&mut *sums))?;
+    for outlier in outliers {
+        sums[outlier.col as usize] += outlier.residual;
+    }
+    if let Some((values, offset)) = zeros {
         let to = numbers_mut::<i32>("zero points", &mut head[layout.zeros..], n)?;
         for (to, value) in to.iter_mut().zip(values) {
             *to = value + offset;
         }
     }
+    numbers_mut("outliers", &mut head[layout.outliers..], outliers.len())?.copy_from_slice(outliers);
     header.write(&mut blob);
     Ok(Packed { storage: Storage::Owned(Arc::new(blob)), header, layout })
 }
@@ -311,6 +373,10 @@ impl<'a> Packed<'a> {
             panels: &blob[layout.panels..],
             sums: vector(layout.sums)?,
             zero_point,
+            outliers: Outliers {
+                list: numbers("packed", &blob[layout.outliers..], header.outliers as usize)?,
+                first: 0,
+            },
         })
     }
 }

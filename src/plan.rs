@@ -15,6 +15,12 @@ const PACKED_STRIDES: usize = 1024;
 /// Blocks a thread gets at least, so that a slow thread holds up little.
 const BLOCKS_A_THREAD: usize = 4;
 
+/// How many weights less their zero point may fail to fit i8 for the difference to be packed: each costs about as much
+/// as 1/40 of a row sum, and not more than a few may wait for it (limits.md 6.3).
+pub(crate) const fn outliers(k: usize) -> usize {
+    2 + k / 40
+}
+
 /// How a product is cut for the caches of one core.
 pub(crate) fn blocking(backend: Backend, n: usize, k: usize) -> Blocking {
     let size = |elem: Elem| elem.size();

@@ -4,6 +4,7 @@
 
 use crate::backend::Backend;
 use crate::finish::{Epilogue, Finisher, PerRow, RowTerms, TileAt, column_term, rank_one, tile};
+use crate::job::{Outlier, Outliers};
 use crate::lanes::Lanes;
 use crate::microkernel::{Direct, Microkernel, Tile};
 use crate::packing::{PackRun, Side, Source};
@@ -107,6 +108,7 @@ pub struct BlockRun<'a> {
     /// What packing adds to lhs codes and zero points.
     pub(crate) lhs_offset: i32,
     pub(crate) rhs: *const u8,
+    pub(crate) outliers: Outliers<'a>,
     /// The rhs zero point, in packed terms; 0 where columns have their own.
     pub(crate) rhs_zero: i32,
     pub(crate) epilogue: Epilogue<'a>,
@@ -168,7 +170,9 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
             let mut entered = 0;
             while col < run.n {
                 let mut k = 0;
-                let first = direct_rows::<K, F>(run, block_m, col, rank_one_needed);
+                let outliers = run.outliers.among(col, K::NR.min(run.n - col), run.plan.k);
+                let scratch_needed = rank_one_needed || outliers.clone().next().is_some();
+                let first = direct_rows::<K, F>(run, block_m, col, scratch_needed);
                 if first > 0 {
                     let tile = Tile {
                         rows: K::MR,
@@ -191,7 +195,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                         let rows = tile_rows::<K>(block_m - row);
                         // Contiguous members need no panels; others start a panel with each tile.
                         let (panel, member) = if K::LHS.is_rows() { (0, row) } else { (row / K::MR, 0) };
-                        let at = panel * lhs_strides.panel + lhs_strides.offset(member, k);
+                        let at_of = |k| panel * lhs_strides.panel + lhs_strides.offset(member, k);
                         let acc = scratch.add(tile_index * room.tile_step).cast::<i32>();
                         if rows != entered {
                             K::enter(rows);
@@ -200,7 +204,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                         let operands = Tile {
                             rows,
                             k: piece,
-                            lhs: lhs.add(at * lhs_size),
+                            lhs: lhs.add(at_of(k) * lhs_size),
                             lhs_member: lhs_strides.member,
                             rhs: rhs.add(rhs_strides.offset(0, k) * rhs_size),
                             acc,
@@ -218,6 +222,15 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                             let out_bytes = waiting * K::NR * run.epilogue.dest.size();
                             let staging = staging.add(out_bytes);
                             let at = TileAt { acc, staging, terms, row: block + row, col, rows, cols };
+                            for (j, outlier) in outliers.clone() {
+                                // Of the same row tile: only k differs.
+                                let at = at_of(outlier.k as usize);
+                                for r in 0..rows {
+                                    let code = K::LHS.elem.read(lhs, at + r * lhs_strides.member);
+                                    let sum = acc.add(r * K::NR + j);
+                                    *sum = (*sum).wrapping_add(code.wrapping_mul(outlier.residual));
+                                }
+                            }
                             if rank_one_needed {
                                 rank_one::<K, K::Lanes>(&run.epilogue, &at);
                             }
@@ -254,15 +267,27 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
     }
 }
 
+impl<'a> Outliers<'a> {
+    /// The outliers of `count` columns from `col` on, each with its column among them. Nothing else is trusted: the
+    /// list may come from stored bytes.
+    #[inline(always)]
+    fn among(self, col: usize, count: usize, k: usize) -> impl Iterator<Item = (usize, &'a Outlier)> + Clone {
+        self.list.iter().filter_map(move |outlier| {
+            let j = (outlier.col as usize).checked_sub(self.first)?.checked_sub(col)?;
+            (j < count && (outlier.k as usize) < k).then_some((j, outlier))
+        })
+    }
+}
+
 /// How many rows go from registers to the output, or to the staging area, in whole tiles, with columns from `col` on.
 #[inline(always)]
 fn direct_rows<K: Microkernel, F: Finisher<K::Lanes>>(
     run: &BlockRun<'_>,
     block_m: usize,
     col: usize,
-    rank_one_needed: bool,
+    scratch_needed: bool,
 ) -> usize {
-    let possible = K::DIRECT && F::SUMS && !rank_one_needed && run.plan.block_k == run.plan.padded_k;
+    let possible = K::DIRECT && F::SUMS && !scratch_needed && run.plan.block_k == run.plan.padded_k;
     if !possible || (run.epilogue.col_stride == 1 && run.n - col < K::NR) {
         return 0;
     }

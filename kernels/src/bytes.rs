@@ -6,15 +6,17 @@ mod sealed {
     pub trait Sealed {}
     impl Sealed for i32 {}
     impl Sealed for f32 {}
+    impl Sealed for crate::Outlier {}
 }
 
-/// A number of four bytes that may have any bits: `i32` or `f32`.
+/// A number of four bytes that may have any bits, or a few of them: `i32`, `f32`, [`Outlier`](crate::Outlier).
 pub trait Number: sealed::Sealed + Copy + 'static {}
 impl Number for i32 {}
 impl Number for f32 {}
+impl Number for crate::Outlier {}
 
-fn check(argument: &'static str, start: usize, len: usize, count: usize) -> Result<(), Error> {
-    let room = if start.is_multiple_of(4) { len / 4 } else { 0 };
+fn check<T: Number>(argument: &'static str, start: usize, len: usize, count: usize) -> Result<(), Error> {
+    let room = if start.is_multiple_of(4) { len / size_of::<T>() } else { 0 };
     if room < count { Err(Error::Length { argument, expected: count, got: room }) } else { Ok(()) }
 }
 
@@ -23,7 +25,7 @@ fn check(argument: &'static str, start: usize, len: usize, count: usize) -> Resu
 /// # Errors
 /// [`Error::Length`] if there are fewer, or if they are not aligned.
 pub fn numbers<'a, T: Number>(argument: &'static str, bytes: &'a [u8], count: usize) -> Result<&'a [T], Error> {
-    check(argument, bytes.as_ptr().addr(), bytes.len(), count)?;
+    check::<T>(argument, bytes.as_ptr().addr(), bytes.len(), count)?;
     // SAFETY: aligned, long enough, any bits are valid, and borrowed for 'a.
     Ok(unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), count) })
 }
@@ -37,7 +39,7 @@ pub fn numbers_mut<'a, T: Number>(
     bytes: &'a mut [u8],
     count: usize,
 ) -> Result<&'a mut [T], Error> {
-    check(argument, bytes.as_ptr().addr(), bytes.len(), count)?;
+    check::<T>(argument, bytes.as_ptr().addr(), bytes.len(), count)?;
     // SAFETY: aligned, long enough, any bits are valid both ways, and borrowed exclusively for 'a.
     Ok(unsafe { core::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), count) })
 }

@@ -9,6 +9,18 @@ use crate::packing::{Side, Source};
 use crate::parts::{check_aligned, check_aligned_to};
 use crate::view::{MatMut, Quantized, ZeroPoint, plus, times};
 
+/// A weight that its panel cannot hold: what is packed is `residual` less than the weight.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Outlier {
+    /// Row of rhs.
+    pub k: u32,
+    /// Column of rhs.
+    pub col: u32,
+    /// What was cut off; the sum of the column has it.
+    pub residual: i32,
+}
+
 /// Packed rhs: its panels, its sums, its zero point.
 #[derive(Clone, Copy, Debug)]
 pub struct Weights<'a> {
@@ -22,6 +34,17 @@ pub struct Weights<'a> {
     pub sums: &'a [i32],
     /// Zero points, in packed terms ([`crate::Elem::offset`] added); `Each` in whole panels.
     pub zero_point: ZeroPoint<'a>,
+    /// Weights that the panels cannot hold.
+    pub outliers: Outliers<'a>,
+}
+
+/// The [`Outlier`]s of some columns, in any order. Those of other columns are passed over.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Outliers<'a> {
+    /// The outliers of all columns that were packed together.
+    pub list: &'a [Outlier],
+    /// Which of those columns is column 0 here.
+    pub first: usize,
 }
 
 impl<'a> Weights<'a> {
@@ -38,6 +61,7 @@ impl<'a> Weights<'a> {
         let range = Error::Range { argument: "cols", end, len: self.sums.len() };
         Ok(Self {
             n,
+            outliers: Outliers { first: plus("cols", self.outliers.first, col)?, ..self.outliers },
             panels: self.panels.get(skip..).ok_or(range)?,
             sums: self.sums.get(col..).ok_or(range)?,
             zero_point: match self.zero_point {
@@ -62,7 +86,8 @@ impl<'a> Weights<'a> {
 /// let mut sums = [0i32; 64];
 /// backend.pack(Side::Rhs, MatRef::row_major(&rhs, 2, 2)?, &mut panels.0, Some(&mut sums[..2]))?;
 /// let zero_point = ZeroPoint::One(6 + backend.rhs().elem.offset(false));
-/// let weights = Weights { k: 2, n: 2, panels: &panels.0, sums: &sums, zero_point };
+/// let weights =
+///     Weights { k: 2, n: 2, panels: &panels.0, sums: &sums, zero_point, outliers: Outliers::default() };
 /// let mut out = [0i32; 4];
 /// Job {
 ///     lhs: MatRef::row_major(&lhs, 2, 2)?.zero_point(1),
@@ -254,6 +279,7 @@ impl<L: Code, O: Element> Job<'_, L, O> {
             lhs_zeros,
             lhs_offset,
             rhs: self.weights.panels.as_ptr(),
+            outliers: self.weights.outliers,
             rhs_zero,
             epilogue: Epilogue {
                 finish: &self.finish,

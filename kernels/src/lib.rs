@@ -55,7 +55,7 @@ pub use cpu::Features;
 pub use element::{Code, Dest, Element};
 pub use error::{Error, Name};
 pub use finish::{Epilogue, Finish, FloatBias, PerRow, Scale, TileAt};
-pub use job::{Job, Weights};
+pub use job::{Job, Outlier, Outliers, Weights};
 pub use lanes::{Factor, Lanes, Rule};
 pub use microkernel::{Direct, Microkernel, Tile};
 pub use packing::{Gather, NoGather, PackRun, Side};

@@ -30,6 +30,22 @@ impl Elem {
         }
     }
 
+    /// Element `at` from `p` on.
+    ///
+    /// # Safety
+    /// In bounds: that element is readable.
+    #[inline(always)]
+    pub(crate) unsafe fn read(self, p: *const u8, at: usize) -> i32 {
+        // SAFETY: In bounds.
+        unsafe {
+            match self {
+                Self::U8 => i32::from(*p.add(at)),
+                Self::I8 => i32::from(*p.cast::<i8>().add(at)),
+                Self::I16 => i32::from(*p.cast::<i16>().add(at)),
+            }
+        }
+    }
+
     /// What packing adds to a code of the given signedness, and so to its zero point.
     pub const fn offset(self, signed: bool) -> i32 {
         match (self, signed) {

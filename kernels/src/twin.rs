@@ -25,18 +25,6 @@ pub trait Shape: 'static {
 /// A microkernel in plain Rust with the layout of `S`.
 pub struct Twin<S>(core::marker::PhantomData<S>);
 
-#[inline(always)]
-unsafe fn element(p: *const u8, elem: Elem, at: usize) -> i32 {
-    // SAFETY: Lhs or Rhs: element `at` is readable.
-    unsafe {
-        match elem {
-            Elem::U8 => i32::from(*p.add(at)),
-            Elem::I8 => i32::from(*p.cast::<i8>().add(at)),
-            Elem::I16 => i32::from(*p.cast::<i16>().add(at)),
-        }
-    }
-}
-
 // SAFETY: `tile` reads elements at the offsets of the layouts and writes the sums of `rows` rows.
 unsafe impl<S: Shape> Microkernel for Twin<S> {
     const BACKEND: &'static str = "twin";
@@ -63,8 +51,8 @@ unsafe impl<S: Shape> Microkernel for Twin<S> {
                     let acc = tile.acc.add(i * Self::NR + j);
                     let mut sum = if tile.add { *acc } else { 0 };
                     for k in 0..tile.k {
-                        let a = element(tile.lhs, Self::LHS.elem, lhs.offset(i, k));
-                        let b = element(tile.rhs, Self::RHS.elem, rhs.offset(j, k));
+                        let a = Self::LHS.elem.read(tile.lhs, lhs.offset(i, k));
+                        let b = Self::RHS.elem.read(tile.rhs, rhs.offset(j, k));
                         sum = sum.wrapping_add(a.wrapping_mul(b));
                     }
                     *acc = sum;

@@ -1,6 +1,6 @@
 //! Whole products, `block`, against the definitions.
 
-use zeropoint_kernels::{Blocking, Dest, Job, Side, Weights, ZeroPoint};
+use zeropoint_kernels::{Blocking, Dest, Job, Outlier, Outliers, Side, Weights, ZeroPoint};
 
 use super::matrix::{Fill, Layout, Matrix, TestCode};
 use super::oracle::{self, Output};
@@ -122,6 +122,17 @@ impl Product {
         let panels = arena.lines(backend.packed_bytes(Side::Rhs, n, k).unwrap(), |_| rng.bits() as u8);
         let sums = arena.slice(columns, |_| rng.bits() as i32);
         backend.pack(Side::Rhs, rhs.view(), panels, Some(&mut sums[..n])).unwrap();
+        // Some weights are more than what is packed; outliers outside of the product are none.
+        let outlier = |_| Outlier {
+            k: rng.below(k + 2) as u32,
+            col: rng.below(n + 2) as u32,
+            residual: rng.within(-200, 200),
+        };
+        let outliers = arena.slice(if rng.one_in(4) { rng.below(5) } else { 0 }, outlier);
+        let real = |outlier: &&Outlier| (outlier.k as usize) < k && (outlier.col as usize) < n;
+        for outlier in outliers.iter().filter(real) {
+            sums[outlier.col as usize] += outlier.residual;
+        }
         let rhs_zeros = zeros[1].points(rng, R::RANGE, n);
         let raised = |zero: i32| oracle::packed(backend.rhs().elem, i64::from(zero), R::SIGNED) as i32;
         let rhs_zero = match zeros[1] {
@@ -159,7 +170,14 @@ impl Product {
                 };
                 Job {
                     lhs: lhs.view().part(row, 0, rows, k).unwrap().zero_point(lhs_zero),
-                    weights: Weights { k, n: cols, panels, sums, zero_point },
+                    weights: Weights {
+                        k,
+                        n: cols,
+                        panels,
+                        sums,
+                        zero_point,
+                        outliers: Outliers { list: outliers, first: col },
+                    },
                     finish: finish.part(row, rows, col),
                     out: out.view().part(row, col, rows, cols).unwrap(),
                 }
@@ -168,6 +186,13 @@ impl Product {
             }
         }
         run.check_margins(&arena);
-        out.check(run, &finish, |i, j| oracle::product(&lhs, &rhs, (i, j), lhs_zeros[i], rhs_zeros[j]));
+        let residue = |i: usize, outlier: &Outlier| {
+            (lhs.at(i, outlier.k as usize) - i64::from(lhs_zeros[i])) * i64::from(outlier.residual)
+        };
+        out.check(run, &finish, |i, j| {
+            let outliers = outliers.iter().filter(real).filter(|outlier| outlier.col as usize == j);
+            oracle::product(&lhs, &rhs, (i, j), lhs_zeros[i], rhs_zeros[j])
+                + outliers.map(|outlier| residue(i, outlier)).sum::<i64>()
+        });
     }
 }

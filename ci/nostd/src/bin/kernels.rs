@@ -3,7 +3,7 @@
 #![no_main]
 
 use zeropoint_kernels::{
-    Backend, Blocking, Error, Finish, Job, MatMut, MatRef, Side, Weights, ZeroPoint, available,
+    Backend, Blocking, Error, Finish, Job, MatMut, MatRef, Outliers, Side, Weights, ZeroPoint, available,
 };
 use zeropoint_nostd as _;
 
@@ -18,7 +18,7 @@ fn product(backend: Backend) -> Result<[i32; 4], Error> {
     let zero_point = ZeroPoint::One(6 + backend.rhs().elem.offset(false));
     let job = Job {
         lhs: MatRef::row_major(&[1u8, 2, 3, 4], 2, 2)?.zero_point(1),
-        weights: Weights { k: 2, n: 2, panels: &panels.0, sums: &sums, zero_point },
+        weights: Weights { k: 2, n: 2, panels: &panels.0, sums: &sums, zero_point, outliers: Outliers::default() },
         finish: Finish::raw(&[0; 64]),
         out: MatMut::row_major(&mut out, 2, 2)?,
     };
