@@ -193,6 +193,11 @@ impl<'a, O: Element> Gemm<'a, O> {
                     None => writeln!(f, "K: whole")?,
                     Some(depth) => writeln!(f, "K: pieces of {depth}, so that activations stay in L2")?,
                 }
+                match packed.outliers() {
+                    Some(0) => writeln!(f, "rhs zero point: costs nothing")?,
+                    Some(n) => writeln!(f, "rhs zero point: absorbed, but for {n} outliers")?,
+                    None => writeln!(f, "rhs zero point: needs the sums of rows")?,
+                }
                 let form = if *near { "short form, its bound proven" } else { "general form" };
                 write!(f, "output: {:?} by {:?}, {form}", O::DEST, self.0.stages.borrow().rounding)
             }

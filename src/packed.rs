@@ -356,6 +356,12 @@ impl<'a> Packed<'a> {
         self.header.n
     }
 
+    /// How many weights do not fit their panels, if runs need no sums of rows; `None` if they do.
+    pub(crate) fn outliers(&self) -> Option<usize> {
+        let Header { zeros, zero_point, outliers, .. } = self.header;
+        (!zeros && zero_point == 0).then_some(outliers as usize)
+    }
+
     /// `columns` in whole panels.
     pub(crate) fn padded_columns(&self) -> usize {
         self.layout.columns
