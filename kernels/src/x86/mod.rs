@@ -1,3 +1,4 @@
 //! x86-64: one file an instruction set.
 
 pub mod avx2;
+mod dot;
