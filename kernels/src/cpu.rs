@@ -6,7 +6,7 @@ use core::fmt;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Features(u32);
 
-const NAMES: [&str; 2] = ["avx2", "neon"];
+const NAMES: [&str; 5] = ["avx2", "neon", "avx512", "avx512-vnni", "avx-vnni"];
 
 impl Features {
     /// No feature beyond the target's baseline.
@@ -15,6 +15,12 @@ impl Features {
     pub const AVX2: Self = Self(1);
     /// NEON, which every ARMv8 core has.
     pub const NEON: Self = Self(1 << 1);
+    /// AVX-512 F, BW, DQ and VL, and an operating system that saves its registers and masks.
+    pub const AVX512: Self = Self(1 << 2);
+    /// `vpdpbusd` and its kin in EVEX encoding.
+    pub const AVX512_VNNI: Self = Self(1 << 3);
+    /// `vpdpbusd` and its kin in VEX encoding.
+    pub const AVX_VNNI: Self = Self(1 << 4);
 
     /// Whether every feature of `other` is in this set.
     pub const fn contains(self, other: Self) -> bool {
@@ -60,16 +66,32 @@ fn detect_x86() -> Features {
     const XSAVE: u32 = 1 << 26;
     const OSXSAVE: u32 = 1 << 27;
     const AVX_STATE: u64 = 0b110;
+    const AVX512_STATE: u64 = 0b1110_0000 | AVX_STATE;
     const AVX2: u32 = 1 << 5;
+    const AVX512: u32 = 1 << 16 | 1 << 17 | 1 << 30 | 1 << 31; // F, DQ, BW, VL
+    const AVX512_VNNI: u32 = 1 << 11;
+    const AVX_VNNI: u32 = 1 << 4;
     let leaf1 = leaf(1, 0).ecx;
     if leaf(0, 0).eax < 7 || leaf1 & (XSAVE | OSXSAVE) != XSAVE | OSXSAVE {
         return Features::NONE;
     }
     // SAFETY: CPUID says that XSAVE and XGETBV are there.
-    if unsafe { saved_state() } & AVX_STATE != AVX_STATE {
+    let saved = unsafe { saved_state() };
+    let leaf7 = leaf(7, 0);
+    if saved & AVX_STATE != AVX_STATE || leaf7.ebx & AVX2 == 0 {
         return Features::NONE;
     }
-    if leaf(7, 0).ebx & AVX2 != 0 { Features::AVX2 } else { Features::NONE }
+    let mut features = Features::AVX2;
+    if leaf7.eax >= 1 && leaf(7, 1).eax & AVX_VNNI != 0 {
+        features = features.with(Features::AVX_VNNI);
+    }
+    if saved & AVX512_STATE == AVX512_STATE && leaf7.ebx & AVX512 == AVX512 {
+        features = features.with(Features::AVX512);
+        if leaf7.ecx & AVX512_VNNI != 0 {
+            features = features.with(Features::AVX512_VNNI);
+        }
+    }
+    features
 }
 
 impl fmt::Display for Features {

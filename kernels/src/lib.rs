@@ -58,7 +58,7 @@ pub use finish::{Epilogue, Finish, FloatBias, PerRow, Scale, TileAt};
 pub use job::{Job, Outlier, Outliers, Weights};
 pub use lanes::{Factor, Lanes, Rule};
 pub use microkernel::{Direct, Microkernel, Tile};
-pub use packing::{Gather, NoGather, PackRun, Side};
+pub use packing::{Form, Gather, NoGather, PackRun, Side};
 pub use panel::{Elem, Panel, Strides};
 pub use rounding::{Multiplier, Rounding, float_even};
 pub use view::{MatMut, MatRef, Quantized, ZeroPoint};

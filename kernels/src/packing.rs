@@ -53,6 +53,23 @@ pub struct PackRun {
     pub(crate) sums: *mut i32,
 }
 
+/// What codes are and what they become.
+#[derive(Clone, Copy, Debug)]
+pub struct Form {
+    /// Whether the codes are two's complement.
+    pub signed: bool,
+    /// As what they are packed.
+    pub elem: Elem,
+}
+
+impl Form {
+    /// Whether packing flips the sign bit of each code.
+    #[inline(always)]
+    pub const fn flips(self) -> bool {
+        self.elem.offset(self.signed) != 0
+    }
+}
+
 /// Moving vectors of groups of four bytes.
 ///
 /// # Safety
@@ -67,11 +84,11 @@ pub unsafe trait Gather: 'static {
     /// Groups of zeros.
     const ZERO: Self::V;
     /// `N` consecutive groups of one member whose codes are contiguous.
-    unsafe fn along_k(codes: *const u8, signed: bool) -> Self::V;
+    unsafe fn along_k(codes: *const u8, form: Form) -> Self::V;
     /// Copies `count` codes of one member, a multiple of 4, contiguous on both sides; returns their sum mod 2^32.
-    unsafe fn copy(codes: *const u8, out: *mut u8, count: usize, signed: bool) -> i32;
+    unsafe fn copy(codes: *const u8, out: *mut u8, count: usize, form: Form) -> i32;
     /// One group of `N` members whose codes are contiguous, `k_stride` from a k to the next.
-    unsafe fn along_members(codes: *const u8, k_stride: usize, signed: bool) -> Self::V;
+    unsafe fn along_members(codes: *const u8, k_stride: usize, form: Form) -> Self::V;
     /// Exchanges the groups of `N` vectors: group i of vector j becomes group j of vector i.
     unsafe fn transpose(v: &mut [Self::V; 8]);
     /// The sum of `count` contiguous codes.
@@ -83,7 +100,7 @@ pub unsafe trait Gather: 'static {
     /// Of `N` groups, each four columns of one row, stores the `N` bytes of each column, `col_stride` bytes apart.
     unsafe fn store_columns(out: *mut u8, col_stride: usize, v: Self::V);
     /// Adds the sum of the elements of group i of each of `N` vectors to sum i.
-    unsafe fn add_sums(sums: *mut i32, v: &[Self::V; 8]);
+    unsafe fn add_sums(sums: *mut i32, v: &[Self::V; 8], elem: Elem);
 }
 
 /// No vector road.
@@ -93,11 +110,11 @@ unsafe impl Gather for NoGather {
     const N: usize = 0;
     type V = ();
     const ZERO: () = ();
-    unsafe fn along_k(_: *const u8, _: bool) {}
-    unsafe fn copy(_: *const u8, _: *mut u8, _: usize, _: bool) -> i32 {
+    unsafe fn along_k(_: *const u8, _: Form) {}
+    unsafe fn copy(_: *const u8, _: *mut u8, _: usize, _: Form) -> i32 {
         0
     }
-    unsafe fn along_members(_: *const u8, _: usize, _: bool) {}
+    unsafe fn along_members(_: *const u8, _: usize, _: Form) {}
     unsafe fn transpose(_: &mut [(); 8]) {}
     unsafe fn sum(_: *const u8, _: usize, _: bool) -> i32 {
         0
@@ -105,7 +122,7 @@ unsafe impl Gather for NoGather {
     unsafe fn load(_: *const u8) {}
     unsafe fn store(_: *mut u8, (): ()) {}
     unsafe fn store_columns(_: *mut u8, _: usize, (): ()) {}
-    unsafe fn add_sums(_: *mut i32, _: &[(); 8]) {}
+    unsafe fn add_sums(_: *mut i32, _: &[(); 8], _: Elem) {}
 }
 
 /// Packs one side.
@@ -180,7 +197,7 @@ unsafe fn rows<K: Microkernel, E: Packed>(run: &PackRun, step: usize) {
     unsafe {
         for w in 0..members {
             let whole = k & !3;
-            let mut sum = K::Gather::copy(codes, out.cast(), whole, signed);
+            let mut sum = K::Gather::copy(codes, out.cast(), whole, E::form(signed));
             for k in whole..k {
                 let value = E::of(*codes.add(k), signed);
                 *out.add(k) = value;
@@ -199,12 +216,18 @@ unsafe fn rows<K: Microkernel, E: Packed>(run: &PackRun, step: usize) {
 
 /// An element of packed data.
 trait Packed: Copy + Into<i32> + 'static {
+    const ELEM: Elem;
     const ZERO: Self;
+    #[inline(always)]
+    fn form(signed: bool) -> Form {
+        Form { signed, elem: Self::ELEM }
+    }
     /// The code as packed; see [`Elem::offset`].
     fn of(code: u8, signed: bool) -> Self;
 }
 
 impl Packed for u8 {
+    const ELEM: Elem = Elem::U8;
     const ZERO: Self = 0;
     #[inline(always)]
     fn of(code: u8, signed: bool) -> Self {
@@ -213,6 +236,7 @@ impl Packed for u8 {
 }
 
 impl Packed for i8 {
+    const ELEM: Elem = Elem::I8;
     const ZERO: Self = 0;
     #[inline(always)]
     fn of(code: u8, signed: bool) -> Self {
@@ -221,6 +245,7 @@ impl Packed for i8 {
 }
 
 impl Packed for i16 {
+    const ELEM: Elem = Elem::I16;
     const ZERO: Self = 0;
     #[inline(always)]
     fn of(code: u8, signed: bool) -> Self {
@@ -303,7 +328,7 @@ impl<E: Packed> Strip<E> {
     unsafe fn squares<G: Gather>(&self, ks: Range<usize>, together: bool) {
         let Source { codes, member_stride, k_stride, signed } = self.source;
         let group = 4 / size_of::<E>();
-        let square = group * G::N;
+        let (square, form) = (group * G::N, E::form(signed));
         // SAFETY: the clauses of `pack`: every square lies inside the members and k of source and panel.
         unsafe {
             for k in ks.step_by(square) {
@@ -314,10 +339,10 @@ impl<E: Packed> Strip<E> {
                     let mut v = [G::ZERO; 8];
                     for v in v.iter_mut().take(G::N) {
                         if k_stride == 1 {
-                            *v = G::along_k(from, signed);
+                            *v = G::along_k(from, form);
                             from = from.wrapping_add(member_stride);
                         } else {
-                            *v = G::along_members(from, k_stride, signed);
+                            *v = G::along_members(from, k_stride, form);
                             from = from.wrapping_add(group * k_stride);
                         }
                     }
@@ -325,7 +350,7 @@ impl<E: Packed> Strip<E> {
                         G::transpose(&mut v);
                     }
                     if !self.sums.is_null() {
-                        G::add_sums(self.sums.add(w), &v);
+                        G::add_sums(self.sums.add(w), &v, E::ELEM);
                     }
                     if together {
                         G::transpose(&mut v);
@@ -351,7 +376,7 @@ impl<E: Packed> Strip<E> {
                 while self.k - k >= 4 {
                     let count = group.min(self.k - k) & !3;
                     let out = self.out.add(self.strides.offset(w, k)).cast();
-                    sum = sum.wrapping_add(G::copy(from.add(k), out, count, signed));
+                    sum = sum.wrapping_add(G::copy(from.add(k), out, count, E::form(signed)));
                     k += count;
                 }
                 // Less than four: contiguous as well.

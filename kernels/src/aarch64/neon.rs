@@ -25,7 +25,7 @@ use core::arch::aarch64::*;
 use crate::cpu::Features;
 use crate::lanes::{Factor, Lanes, Rule};
 use crate::microkernel::{Microkernel, Tile, entries};
-use crate::packing::Gather;
+use crate::packing::{Form, Gather};
 use crate::panel::{Elem, Panel};
 use crate::rounding::Rounding;
 
@@ -328,26 +328,26 @@ unsafe impl Gather for NeonGather {
     const ZERO: uint8x16_t = unsafe { core::mem::transmute([0u8; 16]) };
 
     #[inline(always)]
-    unsafe fn along_k(codes: *const u8, signed: bool) -> uint8x16_t {
+    unsafe fn along_k(codes: *const u8, form: Form) -> uint8x16_t {
         // SAFETY: Features; 16 contiguous codes.
-        unsafe { veorq_u8(vld1q_u8(codes), vdupq_n_u8(u8::from(signed) << 7)) }
+        unsafe { veorq_u8(vld1q_u8(codes), vdupq_n_u8(u8::from(form.flips()) << 7)) }
     }
 
     #[inline(always)]
-    unsafe fn copy(codes: *const u8, out: *mut u8, count: usize, signed: bool) -> i32 {
+    unsafe fn copy(codes: *const u8, out: *mut u8, count: usize, form: Form) -> i32 {
         // SAFETY: Features; `count` codes and as many bytes.
         unsafe {
             let mut sums = vdupq_n_u32(0);
             let mut i = 0;
             while count - i >= 16 {
-                let v = Self::along_k(codes.add(i), signed);
+                let v = Self::along_k(codes.add(i), form);
                 vst1q_u8(out.add(i), v);
                 sums = vpadalq_u16(sums, vpaddlq_u8(v));
                 i += 16;
             }
             // Quarters of a vector; what is beyond them is zero.
             while i < count {
-                let word = codes.add(i).cast::<u32>().read_unaligned() ^ u32::from(signed) * 0x8080_8080;
+                let word = codes.add(i).cast::<u32>().read_unaligned() ^ u32::from(form.flips()) * 0x8080_8080;
                 out.add(i).cast::<u32>().write_unaligned(word);
                 let v = vcombine_u8(vcreate_u8(u64::from(word)), vdup_n_u8(0));
                 sums = vpadalq_u16(sums, vpaddlq_u8(v));
@@ -358,7 +358,7 @@ unsafe impl Gather for NeonGather {
     }
 
     #[inline(always)]
-    unsafe fn along_members(codes: *const u8, k_stride: usize, signed: bool) -> uint8x16_t {
+    unsafe fn along_members(codes: *const u8, k_stride: usize, form: Form) -> uint8x16_t {
         // SAFETY: Features; four times 4 contiguous codes.
         unsafe {
             let mut rows = [0; 4];
@@ -366,7 +366,7 @@ unsafe impl Gather for NeonGather {
                 *row = codes.add(k * k_stride).cast::<u32>().read_unaligned();
             }
             let rows = vreinterpretq_u8_u32(vld1q_u32(rows.as_ptr()));
-            veorq_u8(vqtbl1q_u8(rows, vld1q_u8(FOURS.as_ptr())), vdupq_n_u8(u8::from(signed) << 7))
+            veorq_u8(vqtbl1q_u8(rows, vld1q_u8(FOURS.as_ptr())), vdupq_n_u8(u8::from(form.flips()) << 7))
         }
     }
 
@@ -392,7 +392,8 @@ unsafe impl Gather for NeonGather {
             let mut sums = vdupq_n_u32(0);
             let mut i = 0;
             while count - i >= 16 {
-                sums = vpadalq_u16(sums, vpaddlq_u8(Self::along_k(codes.add(i), signed)));
+                let v = veorq_u8(vld1q_u8(codes.add(i)), vdupq_n_u8(u8::from(signed) << 7));
+                sums = vpadalq_u16(sums, vpaddlq_u8(v));
                 i += 16;
             }
             let mut sum = vaddvq_u32(sums) as i32;
@@ -430,7 +431,7 @@ unsafe impl Gather for NeonGather {
     }
 
     #[inline(always)]
-    unsafe fn add_sums(sums: *mut i32, v: &[uint8x16_t; 8]) {
+    unsafe fn add_sums(sums: *mut i32, v: &[uint8x16_t; 8], _: Elem) {
         // SAFETY: Features; 4 sums. Eight codes cannot wrap u16 lanes.
         unsafe {
             let mut pairs = vpaddlq_u8(v[0]);

@@ -14,9 +14,10 @@ use core::arch::x86_64::*;
 
 use crate::cpu::Features;
 use crate::lanes::Lanes;
-use crate::microkernel::{Direct, Microkernel, Tile, entries};
-use crate::packing::Gather;
+use crate::microkernel::Microkernel;
+use crate::packing::{Form, Gather};
 use crate::panel::{Elem, Panel};
+use crate::x86::dot::{Dot, dot_entries};
 
 /// The microkernel.
 pub struct Avx2;
@@ -24,8 +25,7 @@ pub struct Avx2;
 const MR: usize = 6;
 const NR: usize = 16;
 
-// SAFETY: `multiply` reads `rows` x k of lhs and 16 x k of rhs at the offsets of their layouts, and writes
-// `rows` x 16 sums.
+// SAFETY: the loop of `dot` reads and writes what the contract states.
 unsafe impl Microkernel for Avx2 {
     const BACKEND: &'static str = "avx2";
     const NAME: &'static str = "x86-avx2-vpmaddwd-6x16";
@@ -38,125 +38,17 @@ unsafe impl Microkernel for Avx2 {
     type Lanes = Avx2Lanes;
     type Gather = Avx2Gather;
 
+    dot_entries!("avx2", MR, NR / 8);
+}
+
+// SAFETY: pairs of i16 are multiplied and added; the largest sum is far from wrapping.
+unsafe impl Dot for Avx2 {
+    const LONG: bool = false;
+
     #[inline(always)]
-    unsafe fn tile(tile: Tile) {
-        // SAFETY: Features, Lhs, Rhs, Acc, passed on.
-        unsafe {
-            match tile.rows {
-                1 => multiply::<1>(tile),
-                2 => multiply::<2>(tile),
-                3 => multiply::<3>(tile),
-                4 => multiply::<4>(tile),
-                5 => multiply::<5>(tile),
-                _ => multiply::<6>(tile),
-            }
-        }
-    }
-
-    const DIRECT: bool = true;
-
-    #[target_feature(enable = "avx2")]
-    unsafe fn enter_direct(direct: Direct) {
-        // SAFETY: passed on.
-        unsafe { multiply_direct(direct) }
-    }
-
-    entries!("avx2");
-}
-
-/// The sums of `R` rows.
-type Sums<const R: usize> = [[__m256i; 2]; R];
-
-/// Multiplies `R` rows by way of the scratch tile.
-#[inline(always)]
-unsafe fn multiply<const R: usize>(tile: Tile) {
-    // SAFETY: Features, Lhs, Rhs; Acc: rows below `R`, aligned.
-    unsafe {
-        let mut acc = [[_mm256_setzero_si256(); 2]; R];
-        if tile.add {
-            for (i, acc) in acc.iter_mut().enumerate() {
-                let p = tile.acc.add(i * NR).cast::<__m256i>();
-                *acc = [_mm256_load_si256(p), _mm256_load_si256(p.add(1))];
-            }
-        }
-        add_products(&mut acc, &tile);
-        for (i, acc) in acc.iter().enumerate() {
-            let p = tile.acc.add(i * NR).cast::<__m256i>();
-            _mm256_store_si256(p, acc[0]);
-            _mm256_store_si256(p.add(1), acc[1]);
-        }
-    }
-}
-
-/// Multiplies whole tiles from their terms straight into the output.
-#[inline(always)]
-unsafe fn multiply_direct(direct: Direct) {
-    let Direct { tiles, first: mut tile, row_stride, mut row_terms, column_terms } = direct;
-    // SAFETY: Features, Lhs, Rhs; Direct: outputs and terms of every tile.
-    unsafe {
-        let columns = column_terms.cast::<__m256i>();
-        for _ in 0..tiles {
-            let mut acc = [[_mm256_setzero_si256(); 2]; MR];
-            for (i, acc) in acc.iter_mut().enumerate() {
-                let term = _mm256_set1_epi32(*row_terms.add(i));
-                acc[0] = _mm256_add_epi32(_mm256_load_si256(columns), term);
-                acc[1] = _mm256_add_epi32(_mm256_load_si256(columns.add(1)), term);
-            }
-            add_products(&mut acc, &tile);
-            for (i, acc) in acc.iter().enumerate() {
-                let p = tile.acc.add(i * row_stride).cast::<__m256i>();
-                _mm256_storeu_si256(p, acc[0]);
-                _mm256_storeu_si256(p.add(1), acc[1]);
-            }
-            tile.lhs = tile.lhs.wrapping_add(MR * tile.lhs_member * 2);
-            tile.acc = tile.acc.wrapping_add(MR * row_stride);
-            row_terms = row_terms.wrapping_add(MR);
-        }
-    }
-}
-
-/// Adds the products of `R` rows of lhs with a panel of rhs.
-#[inline(always)]
-unsafe fn add_products<const R: usize>(acc: &mut Sums<R>, tile: &Tile) {
-    // SAFETY: Features; Lhs: rows below `R` are read; Rhs: 64 bytes a step, aligned.
-    unsafe {
-        // Rows 0..3 and 3..6 from one base each: base, base + ld, base + 2 ld are all addressing modes. The compiler
-        // must not see that the bases are related, or it computes one from the other in every step.
-        let ld = tile.lhs_member * 2;
-        let (mut low, mut high) = (tile.lhs, tile.lhs.wrapping_add(3 * ld));
-        core::arch::asm!("/* {0} */", inout(reg) high, options(pure, readonly, nostack, preserves_flags));
-        let mut rhs = tile.rhs.cast::<__m256i>();
-        macro_rules! row {
-            ($i:literal, $base:ident, $at:literal, $step:literal, $r:ident) => {
-                if R > $i {
-                    let pair = $base.wrapping_add($at * ld + 4 * $step).cast::<i32>().read_unaligned();
-                    let a = _mm256_set1_epi32(pair);
-                    acc[$i][0] = _mm256_add_epi32(acc[$i][0], _mm256_madd_epi16(a, $r[0]));
-                    acc[$i][1] = _mm256_add_epi32(acc[$i][1], _mm256_madd_epi16(a, $r[1]));
-                }
-            };
-        }
-        macro_rules! step {
-            ($step:literal) => {
-                let r = [_mm256_load_si256(rhs.add(2 * $step)), _mm256_load_si256(rhs.add(2 * $step + 1))];
-                row!(0, low, 0, $step, r);
-                row!(1, low, 1, $step, r);
-                row!(2, low, 2, $step, r);
-                row!(3, high, 0, $step, r);
-                row!(4, high, 1, $step, r);
-                row!(5, high, 2, $step, r);
-            };
-        }
-        for _ in 0..tile.k / 4 {
-            step!(0);
-            step!(1);
-            rhs = rhs.add(4);
-            low = low.wrapping_add(8);
-            high = high.wrapping_add(8);
-        }
-        if !tile.k.is_multiple_of(4) {
-            step!(0);
-        }
+    unsafe fn dot(acc: __m256i, lhs: __m256i, rhs: __m256i) -> __m256i {
+        // SAFETY: Features.
+        unsafe { _mm256_add_epi32(acc, _mm256_madd_epi16(lhs, rhs)) }
     }
 }
 
@@ -353,9 +245,9 @@ pub struct Avx2Gather;
 
 /// Sixteen codes as i16.
 #[inline(always)]
-unsafe fn widen(codes: __m128i, signed: bool) -> __m256i {
+unsafe fn widen(codes: __m128i, form: Form) -> __m256i {
     // SAFETY: Features.
-    unsafe { if signed { _mm256_cvtepi8_epi16(codes) } else { _mm256_cvtepu8_epi16(codes) } }
+    unsafe { if form.signed { _mm256_cvtepi8_epi16(codes) } else { _mm256_cvtepu8_epi16(codes) } }
 }
 
 // SAFETY: the operations read and write what the trait states: 16 codes, two times 8 codes, 32 bytes, 8 sums.
@@ -366,18 +258,18 @@ unsafe impl Gather for Avx2Gather {
     const ZERO: __m256i = unsafe { core::mem::transmute([0u8; 32]) };
 
     #[inline(always)]
-    unsafe fn along_k(codes: *const u8, signed: bool) -> __m256i {
+    unsafe fn along_k(codes: *const u8, form: Form) -> __m256i {
         // SAFETY: Features; 16 contiguous codes.
-        unsafe { widen(_mm_loadu_si128(codes.cast()), signed) }
+        unsafe { widen(_mm_loadu_si128(codes.cast()), form) }
     }
 
     #[inline(always)]
-    unsafe fn along_members(codes: *const u8, k_stride: usize, signed: bool) -> __m256i {
+    unsafe fn along_members(codes: *const u8, k_stride: usize, form: Form) -> __m256i {
         // SAFETY: Features; twice 8 contiguous codes.
         unsafe {
             let even = _mm_loadl_epi64(codes.cast());
             let odd = _mm_loadl_epi64(codes.add(k_stride).cast());
-            widen(_mm_unpacklo_epi8(even, odd), signed)
+            widen(_mm_unpacklo_epi8(even, odd), form)
         }
     }
 
@@ -410,27 +302,27 @@ unsafe impl Gather for Avx2Gather {
     }
 
     #[inline(always)]
-    unsafe fn copy(codes: *const u8, out: *mut u8, count: usize, signed: bool) -> i32 {
+    unsafe fn copy(codes: *const u8, out: *mut u8, count: usize, form: Form) -> i32 {
         // SAFETY: Features; `count` codes and twice as many bytes.
         unsafe {
             let ones = _mm256_set1_epi16(1);
             let mut sums = _mm256_setzero_si256();
             let mut i = 0;
             while count - i >= 16 {
-                let v = widen(_mm_loadu_si128(codes.add(i).cast()), signed);
+                let v = widen(_mm_loadu_si128(codes.add(i).cast()), form);
                 _mm256_storeu_si256(out.add(2 * i).cast(), v);
                 sums = _mm256_add_epi32(sums, _mm256_madd_epi16(v, ones));
                 i += 16;
             }
             // Halves and quarters of a vector; what is beyond them is zero.
             if count & 8 != 0 {
-                let v = widen(_mm_loadl_epi64(codes.add(i).cast()), signed);
+                let v = widen(_mm_loadl_epi64(codes.add(i).cast()), form);
                 _mm_storeu_si128(out.add(2 * i).cast(), _mm256_castsi256_si128(v));
                 sums = _mm256_add_epi32(sums, _mm256_madd_epi16(v, ones));
                 i += 8;
             }
             if count & 4 != 0 {
-                let v = widen(_mm_cvtsi32_si128(codes.add(i).cast::<i32>().read_unaligned()), signed);
+                let v = widen(_mm_cvtsi32_si128(codes.add(i).cast::<i32>().read_unaligned()), form);
                 _mm_storel_epi64(out.add(2 * i).cast(), _mm256_castsi256_si128(v));
                 sums = _mm256_add_epi32(sums, _mm256_madd_epi16(v, ones));
             }
@@ -500,7 +392,7 @@ unsafe impl Gather for Avx2Gather {
     }
 
     #[inline(always)]
-    unsafe fn add_sums(sums: *mut i32, v: &[__m256i; 8]) {
+    unsafe fn add_sums(sums: *mut i32, v: &[__m256i; 8], _: Elem) {
         // SAFETY: Features; 8 sums. Eight codes of 16 bits cannot wrap i16 lanes: 8 * 255 < 2^15.
         unsafe {
             let mut pairs = v[0];

@@ -1,3 +1,7 @@
 //! x86-64: one file an instruction set.
 
 pub mod avx2;
+pub mod avx512_vnni;
+mod bytes;
+mod dot;
+mod zmm;

@@ -1,0 +1,129 @@
+//! Vectors of bytes for the packer, of AVX2 instructions: panels of `vpdpbusd`.
+
+use core::arch::x86_64::*;
+
+use crate::packing::{Form, Gather};
+use crate::panel::Elem;
+use crate::x86::avx2::Avx2Gather;
+
+/// Vectors of eight groups of four bytes.
+pub struct BytesGather;
+
+/// The sign bits of eight bytes, or nothing: what exclusive or flips them with.
+#[inline(always)]
+const fn sign_bits(flip: bool) -> i64 {
+    if flip { i64::from_ne_bytes([0x80; 8]) } else { 0 }
+}
+
+// SAFETY: the operations read and write what the trait states: 32 codes, four times 8 codes, 32 bytes, 8 sums.
+unsafe impl Gather for BytesGather {
+    const N: usize = 8;
+    type V = __m256i;
+    const ZERO: __m256i = Avx2Gather::ZERO;
+
+    #[inline(always)]
+    unsafe fn along_k(codes: *const u8, form: Form) -> __m256i {
+        // SAFETY: Features; 32 contiguous codes.
+        unsafe { _mm256_xor_si256(_mm256_loadu_si256(codes.cast()), _mm256_set1_epi64x(sign_bits(form.flips()))) }
+    }
+
+    #[inline(always)]
+    unsafe fn along_members(codes: *const u8, k_stride: usize, form: Form) -> __m256i {
+        // SAFETY: Features; four times 8 contiguous codes.
+        unsafe {
+            let first = _mm_loadl_epi64(codes.cast());
+            let second = _mm_loadl_epi64(codes.add(k_stride).cast());
+            let third = _mm_loadl_epi64(codes.add(2 * k_stride).cast());
+            let fourth = _mm_loadl_epi64(codes.add(3 * k_stride).cast());
+            let (low, high) = (_mm_unpacklo_epi8(first, second), _mm_unpacklo_epi8(third, fourth));
+            let groups = _mm256_set_m128i(_mm_unpackhi_epi16(low, high), _mm_unpacklo_epi16(low, high));
+            _mm256_xor_si256(groups, _mm256_set1_epi64x(sign_bits(form.flips())))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(v: &mut [__m256i; 8]) {
+        // SAFETY: Features.
+        unsafe { Avx2Gather::transpose(v) }
+    }
+
+    #[inline(always)]
+    unsafe fn copy(codes: *const u8, out: *mut u8, count: usize, form: Form) -> i32 {
+        // SAFETY: Features; `count` codes and as many bytes.
+        unsafe {
+            // Bytes are summed as u8, which i8 become when their sign bits are flipped.
+            let signed = form.elem == Elem::I8;
+            let (flip, raise) = (sign_bits(form.flips()), sign_bits(signed));
+            let mut sums = _mm256_setzero_si256();
+            let mut i = 0;
+            while count - i >= 32 {
+                let v = _mm256_xor_si256(_mm256_loadu_si256(codes.add(i).cast()), _mm256_set1_epi64x(flip));
+                _mm256_storeu_si256(out.add(i).cast(), v);
+                let v = _mm256_xor_si256(v, _mm256_set1_epi64x(raise));
+                sums = _mm256_add_epi64(sums, _mm256_sad_epu8(v, _mm256_setzero_si256()));
+                i += 32;
+            }
+            let mut sums = _mm_add_epi64(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
+            if count & 16 != 0 {
+                let v = _mm_xor_si128(_mm_loadu_si128(codes.add(i).cast()), _mm_set1_epi64x(flip));
+                _mm_storeu_si128(out.add(i).cast(), v);
+                let v = _mm_xor_si128(v, _mm_set1_epi64x(raise));
+                sums = _mm_add_epi64(sums, _mm_sad_epu8(v, _mm_setzero_si128()));
+                i += 16;
+            }
+            if count & 8 != 0 {
+                let v = codes.add(i).cast::<i64>().read_unaligned() ^ flip;
+                out.add(i).cast::<i64>().write_unaligned(v);
+                sums = _mm_add_epi64(sums, _mm_sad_epu8(_mm_cvtsi64_si128(v ^ raise), _mm_setzero_si128()));
+                i += 8;
+            }
+            if count & 4 != 0 {
+                let v = codes.add(i).cast::<i32>().read_unaligned() ^ flip as i32;
+                out.add(i).cast::<i32>().write_unaligned(v);
+                sums = _mm_add_epi64(sums, _mm_sad_epu8(_mm_cvtsi32_si128(v ^ raise as i32), _mm_setzero_si128()));
+            }
+            let sum = _mm_cvtsi128_si32(_mm_add_epi64(sums, _mm_unpackhi_epi64(sums, sums)));
+            if signed { sum.wrapping_sub((count as i32) << 7) } else { sum }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn sum(codes: *const u8, count: usize, signed: bool) -> i32 {
+        // SAFETY: Features; `count` codes.
+        unsafe { Avx2Gather::sum(codes, count, signed) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const u8) -> __m256i {
+        // SAFETY: Features; 32 bytes.
+        unsafe { Avx2Gather::load(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(out: *mut u8, v: __m256i) {
+        // SAFETY: Features; 32 bytes.
+        unsafe { Avx2Gather::store(out, v) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_columns(out: *mut u8, col_stride: usize, v: __m256i) {
+        // SAFETY: Features; four times 8 bytes.
+        unsafe { Avx2Gather::store_columns(out, col_stride, v) }
+    }
+
+    #[inline(always)]
+    unsafe fn add_sums(sums: *mut i32, v: &[__m256i; 8], elem: Elem) {
+        // SAFETY: Features; 8 sums. Sixteen codes of 8 bits cannot wrap i16 lanes.
+        unsafe {
+            let (bytes, words) = (_mm256_set1_epi8(1), _mm256_set1_epi16(1));
+            let mut pairs = _mm256_setzero_si256();
+            for v in v {
+                // The first operand is unsigned, the second signed.
+                let (a, b) = if elem == Elem::U8 { (*v, bytes) } else { (bytes, *v) };
+                pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(a, b));
+            }
+            let gain = _mm256_madd_epi16(pairs, words);
+            _mm256_storeu_si256(sums.cast(), _mm256_add_epi32(_mm256_loadu_si256(sums.cast()), gain));
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The tile loop of the x86 kernels: one instruction multiplies four bytes of a lhs row with four bytes of each
+//! column of a vector of rhs.
+//! ```text
+//! one step                                   rhs panel: V vectors of columns, 4 bytes a lane
+//!   r[0..V] = the next V vectors of rhs        | 0 | 1 | 2 | ... | N-1 |    r[0]
+//!   for each row i:                            | N | ...         | 2N-1|    r[1]
+//!     a = 4 bytes of row i, in every lane
+//!     acc[i][v] = dot(acc[i][v], a, r[v])
+//! ```
+//! Every height of a tile has a loop of its own. Lhs rows may lie anywhere, at any distance. A kernel gives its
+//! lanes, its instruction and its tile.
+
+use crate::lanes::Lanes;
+use crate::microkernel::{Direct, Microkernel, Tile};
+
+/// Bytes that a lane multiplies at a time.
+const GROUP: usize = 4;
+
+/// A kernel of this loop: lhs in contiguous rows, rhs in groups of four bytes.
+///
+/// # Safety
+/// `dot` adds to each lane the products of the elements in it. A caller upholds Features.
+pub(super) unsafe trait Dot: Microkernel {
+    /// Whether a turn of the loop is four steps, not two.
+    const LONG: bool;
+
+    /// `acc` and the products of `lhs` and `rhs`.
+    unsafe fn dot(acc: I<Self>, lhs: I<Self>, rhs: I<Self>) -> I<Self>;
+}
+
+/// A vector of a kernel.
+type I<K> = <<K as Microkernel>::Lanes as Lanes>::I;
+
+/// The sums of `R` rows of `V` vectors.
+type Sums<K, const R: usize, const V: usize> = [[I<K>; V]; R];
+
+/// Writes the functions of a [`Microkernel`] that is [`Dot`], for tiles of so many rows and vectors.
+macro_rules! dot_entries {
+    ($feature:literal, $rows:expr, $vectors:expr) => {
+        #[inline(always)]
+        unsafe fn tile(tile: $crate::microkernel::Tile) {
+            // SAFETY: passed on.
+            unsafe { $crate::x86::dot::tile::<Self, { $rows }, { $vectors }>(tile) }
+        }
+
+        const DIRECT: bool = true;
+
+        #[target_feature(enable = $feature)]
+        unsafe fn enter_direct(direct: $crate::microkernel::Direct) {
+            // SAFETY: passed on.
+            unsafe { $crate::x86::dot::direct::<Self, { $rows }, { $vectors }>(direct) }
+        }
+
+        $crate::microkernel::entries!($feature);
+    };
+}
+pub(super) use dot_entries;
+
+/// Multiplies by way of the scratch tile.
+///
+/// # Safety
+/// Features, Lhs, Rhs and Acc of [`Microkernel`], whose tile is `MR` x `V` vectors.
+#[inline(always)]
+pub(super) unsafe fn tile<K: Dot, const MR: usize, const V: usize>(tile: Tile) {
+    const { assert!(K::MR == MR && K::NR == V * K::Lanes::N && MR <= 14) }
+    macro_rules! heights {
+        ($($rows:literal)*) => {
+            match tile.rows {
+                $($rows if const { $rows < MR } => multiply::<K, $rows, V>(tile),)*
+                _ => multiply::<K, MR, V>(tile),
+            }
+        };
+    }
+    // SAFETY: passed on.
+    unsafe { heights!(1 2 3 4 5 6 7 8 9 10 11 12 13) }
+}
+
+/// Multiplies `R` rows.
+#[inline(always)]
+unsafe fn multiply<K: Dot, const R: usize, const V: usize>(tile: Tile) {
+    // SAFETY: Features, Lhs, Rhs; Acc: rows below `R`.
+    unsafe {
+        let mut acc: Sums<K, R, V> = [[K::Lanes::splat(0); V]; R];
+        if tile.add {
+            for (i, acc) in acc.iter_mut().enumerate() {
+                *acc = load::<K, V>(tile.acc.add(i * K::NR));
+            }
+        }
+        add_products::<K, R, V>(&mut acc, &tile);
+        for (i, acc) in acc.iter().enumerate() {
+            store::<K, V>(tile.acc.add(i * K::NR), acc);
+        }
+    }
+}
+
+/// Multiplies whole tiles from their terms straight into the output.
+///
+/// # Safety
+/// Features, Lhs, Rhs and Direct of [`Microkernel`], whose tile is `MR` x `V` vectors.
+#[inline(always)]
+pub(super) unsafe fn direct<K: Dot, const MR: usize, const V: usize>(direct: Direct) {
+    let Direct { tiles, first: mut tile, row_stride, mut row_terms, column_terms } = direct;
+    // SAFETY: Features, Lhs, Rhs; Direct: outputs and terms of every tile.
+    unsafe {
+        for _ in 0..tiles {
+            let mut acc: Sums<K, MR, V> = [load::<K, V>(column_terms); MR];
+            for (i, acc) in acc.iter_mut().enumerate() {
+                let term = K::Lanes::splat(*row_terms.add(i));
+                for acc in acc {
+                    *acc = K::Lanes::add(*acc, term);
+                }
+            }
+            add_products::<K, MR, V>(&mut acc, &tile);
+            for (i, acc) in acc.iter().enumerate() {
+                store::<K, V>(tile.acc.add(i * row_stride), acc);
+            }
+            tile.lhs = tile.lhs.wrapping_add(MR * tile.lhs_member * K::LHS.elem.size());
+            tile.acc = tile.acc.wrapping_add(MR * row_stride);
+            row_terms = row_terms.wrapping_add(MR);
+        }
+    }
+}
+
+/// Loads a row of `V` vectors.
+#[inline(always)]
+unsafe fn load<K: Dot, const V: usize>(p: *const i32) -> [I<K>; V] {
+    // SAFETY: Features; `p` is valid for V vectors.
+    unsafe {
+        let mut row = [K::Lanes::splat(0); V];
+        for (v, x) in row.iter_mut().enumerate() {
+            *x = K::Lanes::load(p.add(v * K::Lanes::N));
+        }
+        row
+    }
+}
+
+/// Stores a row of `V` vectors.
+#[inline(always)]
+unsafe fn store<K: Dot, const V: usize>(p: *mut i32, row: &[I<K>; V]) {
+    for (v, x) in row.iter().enumerate() {
+        // SAFETY: Features; `p` is valid for V vectors.
+        unsafe { K::Lanes::store(p.add(v * K::Lanes::N), *x) }
+    }
+}
+
+/// Where a step reads.
+struct At {
+    /// Three rows from one base each, since base, base + ld and base + 2 ld are addressing modes.
+    lhs: [*const u8; 5],
+    ld: usize,
+    rhs: *const i32,
+}
+
+/// Adds the products of `R` rows of lhs with a panel of rhs.
+#[inline(always)]
+unsafe fn add_products<K: Dot, const R: usize, const V: usize>(acc: &mut Sums<K, R, V>, tile: &Tile) {
+    let size = K::LHS.elem.size();
+    let mut at = At { lhs: [tile.lhs; 5], ld: tile.lhs_member * size, rhs: tile.rhs.cast() };
+    for (i, base) in at.lhs.iter_mut().enumerate() {
+        *base = base.wrapping_add(3 * i * at.ld);
+    }
+    let steps = tile.k * size / GROUP;
+    let turn = if K::LONG { 4 } else { 2 };
+    // SAFETY: Features; Lhs: rows below `R`, K is whole groups; Rhs: `V` vectors a step.
+    unsafe {
+        for _ in 0..steps / turn {
+            step::<K, R, V, 0>(acc, &at);
+            step::<K, R, V, 1>(acc, &at);
+            if K::LONG {
+                step::<K, R, V, 2>(acc, &at);
+                step::<K, R, V, 3>(acc, &at);
+            }
+            at.advance::<K, R>(turn);
+        }
+        for _ in 0..steps % turn {
+            step::<K, R, V, 0>(acc, &at);
+            at.advance::<K, R>(1);
+        }
+    }
+}
+
+impl At {
+    /// Goes on by so many steps. The compiler must not see that the bases are related: it would compute one from
+    /// the other in every step, or put them together in a vector.
+    #[inline(always)]
+    fn advance<K: Dot, const R: usize>(&mut self, steps: usize) {
+        for base in self.lhs.iter_mut().take(R.div_ceil(3)) {
+            *base = base.wrapping_add(GROUP * steps);
+            // SAFETY: a comment.
+            unsafe {
+                core::arch::asm!("/* {0} */", inout(reg) * base, options(pure, nomem, nostack, preserves_flags))
+            }
+        }
+        self.rhs = self.rhs.wrapping_add(K::NR * steps);
+    }
+}
+
+/// The products of step `S` from `at` on.
+#[inline(always)]
+unsafe fn step<K: Dot, const R: usize, const V: usize, const S: usize>(acc: &mut Sums<K, R, V>, at: &At) {
+    // SAFETY: as `add_products`.
+    unsafe {
+        let r = load::<K, V>(at.rhs.wrapping_add(K::NR * S));
+        // Literal indices: with a loop over rows, their addresses end up in memory.
+        macro_rules! rows {
+            ($($i:literal)*) => {$(
+                if R > $i {
+                    let group = at.lhs[$i / 3].wrapping_add($i % 3 * at.ld + GROUP * S);
+                    let a = K::Lanes::splat(group.cast::<i32>().read_unaligned());
+                    for (acc, r) in acc[$i].iter_mut().zip(r) {
+                        *acc = K::dot(*acc, a, r);
+                    }
+                }
+            )*};
+        }
+        rows!(0 1 2 3 4 5 6 7 8 9 10 11 12 13);
+    }
+}

@@ -1,0 +1,183 @@
+//! Sixteen lanes: the epilogue of every AVX-512 kernel.
+
+use core::arch::x86_64::*;
+
+use crate::lanes::Lanes;
+
+/// Sixteen lanes.
+pub struct ZmmLanes;
+
+// SAFETY: loads and stores touch sixteen elements at the pointer; everything else is arithmetic.
+unsafe impl Lanes for ZmmLanes {
+    const N: usize = 16;
+    type I = __m512i;
+    type F = __m512;
+
+    #[inline(always)]
+    unsafe fn mul_hi(a: __m512i, b: __m512i, c: __m512i) -> __m512i {
+        // SAFETY: Features. Even lanes as they are, odd lanes moved down, each as a 64-bit product.
+        unsafe {
+            let low = _mm512_set1_epi64(0xffff_ffff);
+            let even = _mm512_add_epi64(_mm512_mul_epu32(a, b), _mm512_and_si512(c, low));
+            let (a, b) = (_mm512_srli_epi64::<32>(a), _mm512_srli_epi64::<32>(b));
+            let odd = _mm512_add_epi64(_mm512_mul_epu32(a, b), _mm512_srli_epi64::<32>(c));
+            _mm512_mask_shuffle_epi32::<0b11_11_01_01>(odd, 0x5555, even)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn eq(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: Features.
+        unsafe { _mm512_movm_epi32(_mm512_cmpeq_epi32_mask(a, b)) }
+    }
+
+    #[inline(always)]
+    unsafe fn gt(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: Features.
+        unsafe { _mm512_movm_epi32(_mm512_cmpgt_epi32_mask(a, b)) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_8(p: *mut u8, x: __m512i) {
+        // SAFETY: Features, Pointers.
+        unsafe { _mm_storeu_si128(p.cast(), _mm512_cvtepi32_epi8(x)) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_16(p: *mut i16, x: __m512i) {
+        // SAFETY: Features, Pointers.
+        unsafe { _mm256_storeu_si256(p.cast(), _mm512_cvtepi32_epi16(x)) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(p: *const i32) -> __m512i {
+        // SAFETY: Features, Pointers.
+        unsafe { _mm512_loadu_si512(p.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(p: *mut i32, x: __m512i) {
+        // SAFETY: Features, Pointers.
+        unsafe { _mm512_storeu_si512(p.cast(), x) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(x: i32) -> __m512i {
+        // SAFETY: Features.
+        unsafe { _mm512_set1_epi32(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: Features.
+        unsafe { _mm512_add_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn sub(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: Features.
+        unsafe { _mm512_sub_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: Features.
+        unsafe { _mm512_mullo_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn min(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: Features.
+        unsafe { _mm512_min_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn max(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: Features.
+        unsafe { _mm512_max_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn and(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: Features.
+        unsafe { _mm512_and_si512(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn xor(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: Features.
+        unsafe { _mm512_xor_si512(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn shl(x: __m512i, by: __m512i) -> __m512i {
+        // SAFETY: Features.
+        unsafe { _mm512_sllv_epi32(x, by) }
+    }
+
+    #[inline(always)]
+    unsafe fn shr(x: __m512i, by: __m512i) -> __m512i {
+        // SAFETY: Features.
+        unsafe { _mm512_srlv_epi32(x, by) }
+    }
+
+    #[inline(always)]
+    unsafe fn sar(x: __m512i, by: __m512i) -> __m512i {
+        // SAFETY: Features.
+        unsafe { _mm512_srav_epi32(x, by) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f(p: *const f32) -> __m512 {
+        // SAFETY: Features, Pointers.
+        unsafe { _mm512_loadu_ps(p) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_f(p: *mut f32, x: __m512) {
+        // SAFETY: Features, Pointers.
+        unsafe { _mm512_storeu_ps(p, x) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat_f(x: f32) -> __m512 {
+        // SAFETY: Features.
+        unsafe { _mm512_set1_ps(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn to_f(x: __m512i) -> __m512 {
+        // SAFETY: Features.
+        unsafe { _mm512_cvtepi32_ps(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn to_i(x: __m512) -> __m512i {
+        // SAFETY: Features. The default rounding mode is to nearest even.
+        unsafe { _mm512_cvtps_epi32(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_f(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: Features.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn add_f(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: Features.
+        unsafe { _mm512_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn min_f(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: Features. The instruction returns `b` if either is NaN.
+        unsafe { _mm512_min_ps(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn max_f(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: Features. The instruction returns `b` if either is NaN.
+        unsafe { _mm512_max_ps(a, b) }
+    }
+}
