@@ -6,7 +6,7 @@ use core::fmt;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Features(u32);
 
-const NAMES: [&str; 5] = ["avx2", "neon", "avx512", "avx512-vnni", "avx-vnni"];
+const NAMES: [&str; 6] = ["avx2", "neon", "avx512", "avx512-vnni", "avx-vnni", "amx-int8"];
 
 impl Features {
     /// No feature beyond the target's baseline.
@@ -22,6 +22,9 @@ impl Features {
     /// `vpdpbusd` and its kin in VEX encoding.
     pub const AVX_VNNI: Self = Self(1 << 4);
 
+    /// AMX tiles with 8-bit products, which Linux has allowed this process to use.
+    pub const AMX_INT8: Self = Self(1 << 5);
+
     /// Whether every feature of `other` is in this set.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -32,11 +35,22 @@ impl Features {
         Self(self.0 | other.0)
     }
 
-    /// What this CPU has.
+    /// What this CPU has, and the operating system allows. Looked up once.
+    ///
+    /// Where there is AMX, the first call asks Linux for the permission to use its tiles, for the whole process: signal
+    /// frames become 8 kB larger.
     pub fn detect() -> Self {
         cfg_if::cfg_if! {
             if #[cfg(all(target_arch = "x86_64", not(miri), not(zeropoint_scalar_only)))] {
-                detect_x86()
+                use core::sync::atomic::{AtomicU32, Ordering};
+                static KNOWN: AtomicU32 = AtomicU32::new(u32::MAX);
+                let mut known = KNOWN.load(Ordering::Relaxed);
+                if known == u32::MAX {
+                    // More than one thread may look; all see the same.
+                    known = detect_x86().0;
+                    KNOWN.store(known, Ordering::Relaxed);
+                }
+                Self(known)
             } else if #[cfg(all(target_arch = "aarch64", target_feature = "neon", not(miri)))] {
                 Self::NEON
             } else {
@@ -71,6 +85,8 @@ fn detect_x86() -> Features {
     const AVX512: u32 = 1 << 16 | 1 << 17 | 1 << 30 | 1 << 31; // F, DQ, BW, VL
     const AVX512_VNNI: u32 = 1 << 11;
     const AVX_VNNI: u32 = 1 << 4;
+    const TILE_STATE: u64 = 0b11 << 17;
+    const AMX_INT8: u32 = 1 << 24 | 1 << 25; // TILE, INT8
     let leaf1 = leaf(1, 0).ecx;
     if leaf(0, 0).eax < 7 || leaf1 & (XSAVE | OSXSAVE) != XSAVE | OSXSAVE {
         return Features::NONE;
@@ -91,7 +107,36 @@ fn detect_x86() -> Features {
             features = features.with(Features::AVX512_VNNI);
         }
     }
+    if saved & TILE_STATE == TILE_STATE && leaf7.edx & AMX_INT8 == AMX_INT8 {
+        // The sizes that kernels count on: 8 tiles, 16 rows of 64 bytes.
+        let tiles = leaf(0x1d, 1);
+        let sizes = (tiles.ebx >> 16, tiles.ecx & 0xffff, tiles.ebx & 0xffff);
+        if sizes == (8, 16, 64) && tiles_allowed() {
+            features = features.with(Features::AMX_INT8);
+        }
+    }
     features
+}
+
+/// Asks Linux for the permission to use tiles; without it their first instruction kills the process. Other systems
+/// are not asked.
+#[cfg(all(target_arch = "x86_64", not(miri), not(zeropoint_scalar_only)))]
+fn tiles_allowed() -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        const ARCH_PRCTL: usize = 158;
+        const ARCH_REQ_XCOMP_PERM: usize = 0x1023;
+        const TILE_DATA: usize = 18;
+        let status: usize;
+        // SAFETY: the system call changes nothing but the permission; it clobbers rcx and r11.
+        unsafe {
+            core::arch::asm!("syscall", inlateout("rax") ARCH_PRCTL => status, in("rdi") ARCH_REQ_XCOMP_PERM,
+                in("rsi") TILE_DATA, lateout("rcx") _, lateout("r11") _, options(nostack));
+        }
+        status == 0
+    }
+    #[cfg(not(target_os = "linux"))]
+    false
 }
 
 impl fmt::Display for Features {

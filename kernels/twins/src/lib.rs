@@ -1,5 +1,8 @@
 //! Twins of every real layout, and of a few odd ones, compiled once for all the tests that walk them.
 
+#[cfg(all(target_arch = "x86_64", not(miri), not(zeropoint_scalar_only)))]
+pub mod amx;
+
 use zeropoint_kernels::twin::{Shape, Twin};
 use zeropoint_kernels::{Elem, Panel, Row, describe, scalar};
 
@@ -19,7 +22,11 @@ macro_rules! twins {
             }
         )*
         /// Twins of every real layout, and of a few odd ones.
-        pub static TWINS: &[Row] = &[$(describe::<Twin<$shape>>()),*];
+        pub static TWINS: &[Row] = &[
+            $(describe::<Twin<$shape>>(),)*
+            #[cfg(all(target_arch = "x86_64", not(miri), not(zeropoint_scalar_only)))]
+            describe::<zeropoint_kernels::x86::amx::Amx<amx::Model>>(),
+        ];
     };
 }
 
