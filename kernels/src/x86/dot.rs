@@ -187,7 +187,9 @@ impl At {
         for base in self.lhs.iter_mut().take(R.div_ceil(3)) {
             *base = base.wrapping_add(GROUP * steps);
             // SAFETY: a comment.
-            unsafe { core::arch::asm!("/* {0} */", inout(reg) *base, options(pure, nomem, nostack, preserves_flags)) }
+            unsafe {
+                core::arch::asm!("/* {0} */", inout(reg) * base, options(pure, nomem, nostack, preserves_flags))
+            }
         }
         self.rhs = self.rhs.wrapping_add(K::NR * steps);
     }
