@@ -7,7 +7,7 @@ use zeropoint_kernels::{Backend, Error, Features, TABLE, available, names};
 /// The environment variable that forces a backend by name.
 pub const BACKEND_VARIABLE: &str = "ZEROPOINT_BACKEND";
 
-/// The backend that products use unless told otherwise: the one that [`BACKEND_VARIABLE`] names, else the best
+/// The backend that products use unless told otherwise or a shape suits another one better: the one that [`BACKEND_VARIABLE`] names, else the best
 /// of this CPU. The variable is read once; without the feature `std` it is not read.
 ///
 /// # Errors
@@ -19,6 +19,13 @@ pub const BACKEND_VARIABLE: &str = "ZEROPOINT_BACKEND";
 /// ```
 pub fn selected() -> Result<Backend, Error> {
     forced().unwrap_or_else(best)
+}
+
+/// The kernels to choose from for a product: those of the selected backend and, unless a name was forced, of the
+/// backends behind it.
+pub(crate) fn candidates() -> Result<impl Iterator<Item = Backend> + Clone, Error> {
+    let name = forced().transpose()?.map(Backend::name);
+    Ok(available().filter(move |row| name.is_none_or(|name| row.name() == name)))
 }
 
 /// What the environment variable says.

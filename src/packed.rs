@@ -36,7 +36,7 @@ pub(crate) fn aligned(argument: &'static str, bytes: usize) -> Result<Aligned, E
 /// How to pack.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PackOptions {
-    /// The backend to pack for; [`selected`](crate::selected) if `None`.
+    /// The backend to pack for; if `None`, [`selected`](crate::selected), or one that suits the shape better.
     pub backend: Option<Backend>,
     /// How many rows the other side is expected to have, if known: a hint for the choice of a kernel.
     pub expected_rows: Option<usize>,
@@ -237,9 +237,15 @@ impl Packed<'static> {
 }
 
 fn pack<C: Code>(rhs: Quantized<'_, C>, side: Side, options: PackOptions) -> Result<Packed<'static>, Error> {
-    let backend = options.backend.map_or_else(dispatch::selected, Ok)?;
     let Quantized { codes, zero_point } = rhs;
     let (k, n) = (codes.rows(), codes.cols());
+    let backend = match options.backend {
+        Some(backend) => backend,
+        None => match plan::kernel(dispatch::candidates()?, k, n, options.expected_rows) {
+            Some(backend) => backend,
+            None => dispatch::selected()?,
+        },
+    };
     let (argument, (low, high)) = (if side == Side::Rhs { "rhs" } else { "lhs" }, C::RANGE);
     zero_point.check(argument, n, low, high)?;
     // Packing moves codes, so zero points move with them.

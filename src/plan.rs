@@ -12,8 +12,38 @@ const RHS_IN_L1: usize = 16 << 10;
 const PANEL_IN_L2: usize = 96 << 10;
 /// Strides, in bytes, of rows that are packed although they could be read in place: they crowd few sets of L1.
 const PACKED_STRIDES: usize = 1024;
+/// Bytes of weights beyond which a taller tile, which passes over them less often, wins over a wider one.
+const WEIGHTS_IN_L2: usize = 2 << 20;
+/// The K and the rows from which tile registers win over vectors (limits.md 5).
+const TILES_FROM_K: usize = 64;
+const TILES_FROM_ROWS: usize = 4;
 /// Blocks a thread gets at least, so that a slow thread holds up little.
 const BLOCKS_A_THREAD: usize = 4;
+
+/// The kernel for weights of K x N and about `rows` rows of activations, of some that can run, best first.
+pub(crate) fn kernel(
+    candidates: impl Iterator<Item = Backend> + Clone,
+    k: usize,
+    n: usize,
+    rows: Option<usize>,
+) -> Option<Backend> {
+    let rows = rows.unwrap_or(usize::MAX);
+    let first = candidates
+        .clone()
+        .find(|row| row.name() != "amx-int8" || (k >= TILES_FROM_K && rows >= TILES_FROM_ROWS))?;
+    // Of the same backend: less padding of N, then fewer passes over weights that L2 cannot hold.
+    let same = candidates.filter(|row| row.name() == first.name());
+    let padded = |row: &Backend| n.div_ceil(row.nr()).saturating_mul(row.nr());
+    let large = k.saturating_mul(n) > WEIGHTS_IN_L2 && rows > first.mr();
+    same.reduce(|best, row| {
+        let wins = if padded(&row) == padded(&best) || n > 16 * best.nr() {
+            large && row.mr() > best.mr()
+        } else {
+            padded(&row) < padded(&best)
+        };
+        if wins { row } else { best }
+    })
+}
 
 /// How many weights less their zero point may fail to fit i8 for the difference to be packed: each costs about as much
 /// as 1/40 of a row sum, and not more than a few may wait for it (limits.md 6.3).

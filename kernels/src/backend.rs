@@ -84,6 +84,8 @@ cfg_if::cfg_if! {
             describe::<crate::x86::amx::Amx<crate::x86::amx::Registers>>(),
             describe::<crate::x86::avx512_vnni::Avx512Vnni<6, 4>>(),
             describe::<crate::x86::avx512_vnni::Avx512Vnni<14, 2>>(),
+            describe::<crate::x86::avx_vnni::AvxVnni>(),
+            describe::<crate::x86::avx512::Avx512>(),
             describe::<crate::x86::avx2::Avx2>(),
             describe::<crate::scalar::Scalar>(),
         ];

@@ -1,6 +1,8 @@
 //! CPU features: detecting and naming them.
 
 use core::fmt;
+#[cfg(all(target_arch = "x86_64", not(miri), not(zeropoint_scalar_only)))]
+use core::sync::atomic::{AtomicU32, Ordering};
 
 /// A set of CPU features.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,15 +44,15 @@ impl Features {
     pub fn detect() -> Self {
         cfg_if::cfg_if! {
             if #[cfg(all(target_arch = "x86_64", not(miri), not(zeropoint_scalar_only)))] {
-                use core::sync::atomic::{AtomicU32, Ordering};
+                // Once: a virtual machine takes microseconds for each CPUID.
                 static KNOWN: AtomicU32 = AtomicU32::new(u32::MAX);
-                let mut known = KNOWN.load(Ordering::Relaxed);
-                if known == u32::MAX {
-                    // More than one thread may look; all see the same.
-                    known = detect_x86().0;
-                    KNOWN.store(known, Ordering::Relaxed);
+                let known = KNOWN.load(Ordering::Relaxed);
+                if known != u32::MAX {
+                    return Self(known);
                 }
-                Self(known)
+                let features = detect_x86();
+                KNOWN.store(features.0, Ordering::Relaxed);
+                features
             } else if #[cfg(all(target_arch = "aarch64", target_feature = "neon", not(miri)))] {
                 Self::NEON
             } else {

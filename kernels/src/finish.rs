@@ -171,6 +171,8 @@ pub unsafe trait Finisher<L: Lanes>: 'static {
     type Out: Element;
     /// Common enough for a copy of the microkernel in its loop.
     const HOT: bool = false;
+    /// What belongs to every element.
+    type Common: Copy;
     /// What belongs to a vector of columns.
     type Columns: Copy;
     /// What belongs to a row.
@@ -181,12 +183,14 @@ pub unsafe trait Finisher<L: Lanes>: 'static {
     const READS: bool = false;
     /// Whether outputs are the sums and nothing else.
     const SUMS: bool = false;
+    /// Prepares a tile. Outputs may lie anywhere, so what is read later is read again after every store.
+    unsafe fn common(e: &Epilogue<'_>) -> Self::Common;
     /// Prepares a vector of columns.
     unsafe fn columns(e: &Epilogue<'_>, col: usize) -> Self::Columns;
     /// Prepares a row.
     unsafe fn row(e: &Epilogue<'_>, row: usize) -> Self::Row;
     /// Finishes a vector and stores it at `p`.
-    unsafe fn put(e: &Epilogue<'_>, x: L::I, columns: &Self::Columns, row: &Self::Row, p: *mut Self::Out);
+    unsafe fn put(common: &Self::Common, x: L::I, columns: &Self::Columns, row: &Self::Row, p: *mut Self::Out);
 }
 
 /// Finishes a tile: into the output if that has contiguous rows, else into `staging`, for [`scatter`](crate::scatter).
@@ -226,6 +230,7 @@ unsafe fn rows<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
 ) {
     // SAFETY: the clauses of `tile`; vectors start inside the panel, so its column slices reach their ends.
     unsafe {
+        let common = F::common(e);
         if F::HOT && !F::BY_ROW && at.rows == K::MR && at.cols == K::NR {
             // Known bounds: both loops are unrolled.
             let mut v = 0;
@@ -236,7 +241,7 @@ unsafe fn rows<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
                     let row = F::row(e, at.row + r);
                     let x = L::load(at.acc.add(r * K::NR + v));
                     let x = L::add(x, L::add(term, L::splat(*at.terms.term.add(r))));
-                    F::put(e, x, &columns, &row, out.add(r * step + v));
+                    F::put(&common, x, &columns, &row, out.add(r * step + v));
                     r += 1;
                 }
                 v += L::N;
@@ -250,7 +255,7 @@ unsafe fn rows<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
                 let row = F::row(e, at.row + r);
                 while v < at.cols {
                     let (term, columns) = (column_term::<L>(e, at.col + v), F::columns(e, at.col + v));
-                    one::<K, L, F>(e, at, (r, v), term, &columns, &row, out.add(r * step + v));
+                    one::<K, L, F>(&common, at, (r, v), term, &columns, &row, out.add(r * step + v));
                     v += L::N;
                 }
                 (r, v) = (r + 1, 0);
@@ -260,7 +265,7 @@ unsafe fn rows<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
                 let (term, columns) = (column_term::<L>(e, at.col + v), F::columns(e, at.col + v));
                 while r < at.rows {
                     let row = F::row(e, at.row + r);
-                    one::<K, L, F>(e, at, (r, v), term, &columns, &row, out.add(r * step + v));
+                    one::<K, L, F>(&common, at, (r, v), term, &columns, &row, out.add(r * step + v));
                     r += 1;
                 }
                 (r, v) = (0, v + L::N);
@@ -286,7 +291,7 @@ pub(crate) unsafe fn column_term<L: Lanes>(e: &Epilogue<'_>, col: usize) -> L::I
 #[inline(always)]
 #[allow(clippy::too_many_arguments)] // inlined into two loops; a struct would only rename its locals
 unsafe fn one<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
-    e: &Epilogue<'_>,
+    common: &F::Common,
     at: &TileAt,
     (r, v): (usize, usize),
     term: L::I,
@@ -299,19 +304,38 @@ unsafe fn one<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
         let x = L::add(L::load(at.acc.add(r * K::NR + v)), L::add(term, L::splat(*at.terms.term.add(r))));
         let left = at.cols - v;
         if left >= L::N {
-            return F::put(e, x, columns, row, out);
+            return F::put(common, x, columns, row, out);
         }
         let mut edge = [F::Out::default(); 16];
         if F::READS {
-            for (i, slot) in edge.iter_mut().enumerate().take(left) {
-                *slot = *out.add(i);
-            }
+            copy_few(out, edge.as_mut_ptr(), left);
         }
-        F::put(e, x, columns, row, edge.as_mut_ptr());
-        for (i, value) in edge.iter().enumerate().take(left) {
-            *out.add(i) = *value;
-        }
+        F::put(common, x, columns, row, edge.as_mut_ptr());
+        copy_few(edge.as_ptr(), out, left);
     }
+}
+
+/// Copies less than 16 elements: eight, four, two and one, each a move or two.
+///
+/// # Safety
+/// Both are valid for `count` elements and do not overlap.
+#[inline(always)]
+unsafe fn copy_few<T: Copy>(from: *const T, to: *mut T, count: usize) {
+    let mut at = 0;
+    macro_rules! part {
+        ($part:literal) => {
+            if count & $part != 0 {
+                // SAFETY: promised by our caller.
+                unsafe { to.add(at).copy_from_nonoverlapping(from.add(at), $part) }
+                at += $part;
+            }
+        };
+    }
+    part!(8);
+    part!(4);
+    part!(2);
+    part!(1);
+    let _ = at;
 }
 
 /// Adds what a zero point a row or a column adds to each sum: the rank-1 terms

@@ -15,9 +15,13 @@ pub(crate) struct Sums<const ADD: bool>;
 unsafe impl<L: Lanes, const ADD: bool> Finisher<L> for Sums<ADD> {
     type Out = i32;
     const SUMS: bool = !ADD;
+    type Common = ();
     type Columns = ();
     type Row = ();
     const READS: bool = ADD;
+
+    #[inline(always)]
+    unsafe fn common(_: &Epilogue<'_>) {}
 
     #[inline(always)]
     unsafe fn columns(_: &Epilogue<'_>, _: usize) {}
@@ -26,7 +30,7 @@ unsafe impl<L: Lanes, const ADD: bool> Finisher<L> for Sums<ADD> {
     unsafe fn row(_: &Epilogue<'_>, _: usize) {}
 
     #[inline(always)]
-    unsafe fn put(_: &Epilogue<'_>, x: L::I, _: &(), _: &(), p: *mut i32) {
+    unsafe fn put(_: &(), x: L::I, _: &(), _: &(), p: *mut i32) {
         // SAFETY: Out: `p` holds a vector.
         unsafe { L::store(p, if ADD { L::add(L::load(p), x) } else { x }) }
     }
@@ -57,8 +61,12 @@ pub(crate) struct Floats;
 unsafe impl<L: Lanes> Finisher<L> for Floats {
     type Out = f32;
     const HOT: bool = true;
+    type Common = ();
     type Columns = (L::F, L::F);
     type Row = (f32, f32);
+
+    #[inline(always)]
+    unsafe fn common(_: &Epilogue<'_>) {}
 
     #[inline(always)]
     unsafe fn columns(e: &Epilogue<'_>, col: usize) -> Self::Columns {
@@ -85,7 +93,7 @@ unsafe impl<L: Lanes> Finisher<L> for Floats {
     }
 
     #[inline(always)]
-    unsafe fn put(_: &Epilogue<'_>, x: L::I, columns: &Self::Columns, row: &Self::Row, p: *mut f32) {
+    unsafe fn put(_: &(), x: L::I, columns: &Self::Columns, row: &Self::Row, p: *mut f32) {
         // SAFETY: Features; Out: `p` holds a vector. One of the two biases is -0.0, which changes no other.
         unsafe {
             let scale = L::mul_f(L::splat_f(row.0), columns.0);
@@ -119,14 +127,28 @@ impl StoreCodes for i16 {
     }
 }
 
-/// Clamps before the zero point is added, so that the sum cannot wrap, and stores.
-#[inline(always)]
-unsafe fn clamp_and_store<L: Lanes, T: StoreCodes>(e: &Epilogue<'_>, y: L::I, p: *mut T) {
-    let Finish { zero_point, low, high, .. } = *e.finish;
-    // SAFETY: Features; Out.
-    unsafe {
-        let y = L::min(L::max(y, L::splat(low - zero_point)), L::splat(high - zero_point));
-        T::store::<L>(p, L::add(y, L::splat(zero_point)));
+/// The clamp of codes, and their rule for lanes that choose it for each vector.
+#[derive(Clone, Copy)]
+pub(crate) struct Clamp<V> {
+    low: V,
+    high: V,
+    zero_point: V,
+    rounding: Rounding,
+}
+
+impl<V> Clamp<V> {
+    #[inline(always)]
+    unsafe fn new<L: Lanes<I = V>>(e: &Epilogue<'_>) -> Self {
+        let Finish { zero_point, low, high, .. } = *e.finish;
+        let (Scale::Columns { rounding, .. } | Scale::Rows { rounding, .. }) = e.finish.scale else {
+            // SAFETY: Finish: the scale suits the finisher.
+            unsafe { core::hint::unreachable_unchecked() }
+        };
+        // SAFETY: Features.
+        unsafe {
+            let (low, high) = (L::splat(low - zero_point), L::splat(high - zero_point));
+            Self { low, high, zero_point: L::splat(zero_point), rounding }
+        }
     }
 }
 
@@ -136,9 +158,16 @@ pub(crate) struct Fixed<R, T, const BY_ROW: bool>(PhantomData<(R, T)>);
 unsafe impl<L: Lanes, R: Rule, T: StoreCodes, const BY_ROW: bool> Finisher<L> for Fixed<R, T, BY_ROW> {
     type Out = T;
     const HOT: bool = R::NEAR;
+    type Common = Clamp<L::I>;
     type Columns = (L::I, L::I);
     type Row = (L::I, L::I);
     const BY_ROW: bool = BY_ROW;
+
+    #[inline(always)]
+    unsafe fn common(e: &Epilogue<'_>) -> Clamp<L::I> {
+        // SAFETY: passed on.
+        unsafe { Clamp::new::<L>(e) }
+    }
 
     #[inline(always)]
     unsafe fn columns(e: &Epilogue<'_>, col: usize) -> Self::Columns {
@@ -164,19 +193,18 @@ unsafe impl<L: Lanes, R: Rule, T: StoreCodes, const BY_ROW: bool> Finisher<L> fo
     }
 
     #[inline(always)]
-    unsafe fn put(e: &Epilogue<'_>, x: L::I, columns: &Self::Columns, row: &Self::Row, p: *mut T) {
-        // SAFETY: Features; Out; Finish: the scale suits the finisher.
+    unsafe fn put(clamp: &Clamp<L::I>, x: L::I, columns: &Self::Columns, row: &Self::Row, p: *mut T) {
+        // SAFETY: Features; Out.
         unsafe {
             let (m, s) = if BY_ROW { *row } else { *columns };
             let y = if L::RULE_AT_RUN_TIME {
-                let (Scale::Columns { rounding, .. } | Scale::Rows { rounding, .. }) = &e.finish.scale else {
-                    core::hint::unreachable_unchecked()
-                };
-                L::requantize_any(*rounding, x, m, s)
+                L::requantize_any(clamp.rounding, x, m, s)
             } else {
                 L::requantize::<R>(x, m, s)
             };
-            clamp_and_store::<L, T>(e, y, p);
+            // Clamped before the zero point is added, so that the sum cannot wrap.
+            let y = L::min(L::max(y, clamp.low), clamp.high);
+            T::store::<L>(p, L::add(y, clamp.zero_point));
         }
     }
 }
@@ -187,8 +215,20 @@ pub(crate) struct FloatCodes<T>(PhantomData<T>);
 unsafe impl<L: Lanes, T: StoreCodes> Finisher<L> for FloatCodes<T> {
     type Out = T;
     const HOT: bool = true;
+    /// The clamp in floats, and the zero point.
+    type Common = (L::F, L::F, L::I);
     type Columns = L::F;
     type Row = f32;
+
+    #[inline(always)]
+    unsafe fn common(e: &Epilogue<'_>) -> Self::Common {
+        let Finish { zero_point, low, high, .. } = *e.finish;
+        // SAFETY: Features. The bounds are integers within 2^17 of zero, exact as floats.
+        unsafe {
+            let (low, high) = ((low - zero_point) as f32, (high - zero_point) as f32);
+            (L::splat_f(low), L::splat_f(high), L::splat(zero_point))
+        }
+    }
 
     #[inline(always)]
     unsafe fn columns(e: &Epilogue<'_>, col: usize) -> L::F {
@@ -203,14 +243,13 @@ unsafe impl<L: Lanes, T: StoreCodes> Finisher<L> for FloatCodes<T> {
     }
 
     #[inline(always)]
-    unsafe fn put(e: &Epilogue<'_>, x: L::I, columns: &L::F, row: &f32, p: *mut T) {
-        let Finish { zero_point, low, high, .. } = *e.finish;
-        // SAFETY: Features; Out. The bounds are integers within 2^17 of zero, exact as floats.
+    unsafe fn put(common: &Self::Common, x: L::I, columns: &L::F, row: &f32, p: *mut T) {
+        let (low, high, zero_point) = *common;
+        // SAFETY: Features; Out.
         unsafe {
             let scaled = L::mul_f(L::to_f(x), L::mul_f(L::splat_f(*row), *columns));
-            let above = L::max_f(scaled, L::splat_f((low - zero_point) as f32));
-            let y = L::to_i(L::min_f(above, L::splat_f((high - zero_point) as f32)));
-            T::store::<L>(p, L::add(y, L::splat(zero_point)));
+            let y = L::to_i(L::min_f(L::max_f(scaled, low), high));
+            T::store::<L>(p, L::add(y, zero_point));
         }
     }
 }

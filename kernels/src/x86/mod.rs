@@ -2,7 +2,9 @@
 
 pub mod amx;
 pub mod avx2;
+pub mod avx512;
 pub mod avx512_vnni;
+pub mod avx_vnni;
 mod bytes;
 mod dot;
 mod zmm;

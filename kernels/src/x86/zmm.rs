@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use crate::lanes::Lanes;
+use crate::lanes::{Factor, Lanes, Rule};
 
 /// Sixteen lanes.
 pub struct ZmmLanes;
@@ -21,7 +21,7 @@ unsafe impl Lanes for ZmmLanes {
             let even = _mm512_add_epi64(_mm512_mul_epu32(a, b), _mm512_and_si512(c, low));
             let (a, b) = (_mm512_srli_epi64::<32>(a), _mm512_srli_epi64::<32>(b));
             let odd = _mm512_add_epi64(_mm512_mul_epu32(a, b), _mm512_srli_epi64::<32>(c));
-            _mm512_mask_shuffle_epi32::<0b11_11_01_01>(odd, 0x5555, even)
+            merge(even, odd)
         }
     }
 
@@ -180,4 +180,37 @@ unsafe impl Lanes for ZmmLanes {
         // SAFETY: Features. The instruction returns `b` if either is NaN.
         unsafe { _mm512_max_ps(a, b) }
     }
+
+    #[inline(always)]
+    unsafe fn requantize<R: Rule>(x: __m512i, m: __m512i, s: __m512i) -> __m512i {
+        // SAFETY: Features.
+        unsafe { if R::NEAR { double_away_near(x, m, s) } else { Factor::<Self>::new(m, s).apply::<R>(x) } }
+    }
+}
+
+/// The short form of [`Factor::apply`] with `half - m` in the constant of the product: an addition less.
+#[inline(always)]
+unsafe fn double_away_near(x: __m512i, m: __m512i, s: __m512i) -> __m512i {
+    // SAFETY: Features.
+    unsafe {
+        let (ones, top) = (_mm512_set1_epi32(-1), _mm512_set1_epi64(1 << 31));
+        let m2 = _mm512_add_epi32(m, m);
+        let half = _mm512_add_epi32(_mm512_sllv_epi32(_mm512_set1_epi32(1), _mm512_xor_si512(s, ones)), ones);
+        let upper = _mm512_sub_epi32(half, m);
+        let even = _mm512_or_si512(_mm512_slli_epi64::<32>(upper), top);
+        let odd = _mm512_mask_mov_epi32(top, 0xaaaa, upper);
+        let x = _mm512_xor_si512(x, _mm512_set1_epi32(i32::MIN));
+        let even = _mm512_add_epi64(_mm512_mul_epu32(x, m2), even);
+        let moved = _mm512_mul_epu32(_mm512_srli_epi64::<32>(x), _mm512_srli_epi64::<32>(m2));
+        let sum = merge(even, _mm512_add_epi64(moved, odd));
+        let sum = _mm512_add_epi32(sum, _mm512_srli_epi32::<31>(x));
+        _mm512_srav_epi32(sum, _mm512_sub_epi32(_mm512_setzero_si512(), s))
+    }
+}
+
+/// The high halves of 64-bit lanes: even ones, and odd ones.
+#[inline(always)]
+unsafe fn merge(even: __m512i, odd: __m512i) -> __m512i {
+    // SAFETY: Features.
+    unsafe { _mm512_mask_shuffle_epi32::<0b11_11_01_01>(odd, 0x5555, even) }
 }

@@ -21,9 +21,11 @@ macro_rules! twins {
                 type Lanes = scalar::Plain<$lanes>;
             }
         )*
-        /// Twins of every real layout, and of a few odd ones.
+        /// Twins of every real layout, and of a few odd ones, and of kernels in another encoding.
         pub static TWINS: &[Row] = &[
             $(describe::<Twin<$shape>>(),)*
+            #[cfg(all(target_arch = "x86_64", not(miri), not(zeropoint_scalar_only)))]
+            describe::<zeropoint_kernels::x86::avx_vnni::AvxVnniEvex>(),
             #[cfg(all(target_arch = "x86_64", not(miri), not(zeropoint_scalar_only)))]
             describe::<zeropoint_kernels::x86::amx::Amx<amx::Model>>(),
         ];
@@ -36,6 +38,9 @@ twins! {
     Avx2, "twin-avx2-6x16": tile (6, 16), step 2, groups (ROWS, 2), elems (I16, I16), lanes 8;
     Neon, "twin-neon-4x4": tile (4, 4), step 16, groups (ROWS, 16), elems (U8, U8), lanes 4;
     Vnni, "twin-vnni-6x64": tile (6, 64), step 4, groups (ROWS, 4), elems (U8, I8), lanes 16;
+    VnniTall, "twin-vnni-14x32": tile (14, 32), step 4, groups (ROWS, 4), elems (U8, I8), lanes 16;
+    AvxVnni, "twin-avx-vnni-6x16": tile (6, 16), step 4, groups (ROWS, 4), elems (U8, I8), lanes 8;
+    Avx512, "twin-avx512-14x32": tile (14, 32), step 2, groups (ROWS, 2), elems (I16, I16), lanes 16;
     Amx, "twin-amx-32x32": tile (32, 32), step 64, groups (64, 4), elems (U8, U8), lanes 16;
     Ummla, "twin-i8mm-8x12": tile (8, 12), step 8, groups (8, 8), elems (U8, U8), lanes 4;
     Signed, "twin-odd-3x5-signed": tile (3, 5), step 3, groups (3, 1), elems (I8, I8), lanes 5;

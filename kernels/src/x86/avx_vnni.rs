@@ -1,0 +1,67 @@
+//! AVX-VNNI: `vpdpbusd` on ymm registers, u8 x i8 with a 32-bit sum, exact for all input.
+
+use core::arch::x86_64::*;
+
+use crate::cpu::Features;
+use crate::microkernel::Microkernel;
+use crate::panel::{Elem, Panel};
+use crate::x86::avx2::Avx2Lanes;
+use crate::x86::bytes::BytesGather;
+use crate::x86::dot::{Dot, dot_entries};
+
+const MR: usize = 6;
+const NR: usize = 16;
+
+/// Writes a kernel of one encoding of the instruction.
+macro_rules! kernel {
+    ($kernel:ident, $backend:literal, $name:literal, $needs:expr, $features:literal, $dpbusd:ident) => {
+        // SAFETY: the loop of `dot` reads and writes what the contract states.
+        unsafe impl Microkernel for $kernel {
+            const BACKEND: &'static str = $backend;
+            const NAME: &'static str = $name;
+            const NEEDS: Features = $needs;
+            const MR: usize = MR;
+            const NR: usize = NR;
+            const K_STEP: usize = 4;
+            const LHS: Panel = Panel { width: MR, group: Panel::ROWS, elem: Elem::U8 };
+            const RHS: Panel = Panel { width: NR, group: 4, elem: Elem::I8 };
+            type Lanes = Avx2Lanes;
+            type Gather = BytesGather;
+
+            dot_entries!($features, MR, NR / 8);
+        }
+
+        // SAFETY: the products of u8 and i8 are added without saturation.
+        unsafe impl Dot for $kernel {
+            const LONG: bool = true;
+
+            #[inline(always)]
+            unsafe fn dot(acc: __m256i, lhs: __m256i, rhs: __m256i) -> __m256i {
+                // SAFETY: Features.
+                unsafe { $dpbusd(acc, lhs, rhs) }
+            }
+        }
+    };
+}
+
+/// The microkernel, in VEX encoding.
+pub struct AvxVnni;
+kernel!(
+    AvxVnni,
+    "avx-vnni",
+    "x86-avx-vnni-vpdpbusd-6x16",
+    Features::AVX2.with(Features::AVX_VNNI),
+    "avx2,avxvnni",
+    _mm256_dpbusd_avx_epi32
+);
+
+/// The same in EVEX encoding, for tests on CPUs that have no other.
+pub struct AvxVnniEvex;
+kernel!(
+    AvxVnniEvex,
+    "twin",
+    "x86-twin-avx-vnni-evex",
+    Features::AVX512.with(Features::AVX512_VNNI),
+    "avx2,avx512vl,avx512vnni",
+    _mm256_dpbusd_epi32
+);
