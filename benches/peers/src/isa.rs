@@ -23,24 +23,28 @@ impl Isa {
         }
     }
 
-    /// The best of the vector instruction sets that this CPU has.
-    fn widest() -> Self {
-        if !cfg!(target_arch = "x86_64") {
-            return Self::Native;
-        }
+    /// What this CPU has, best first.
+    fn here() -> impl Iterator<Item = Self> {
         #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx512vnni") {
-                return Self::Avx512Vnni;
-            }
-            if is_x86_feature_detected!("avxvnni") {
-                return Self::AvxVnni;
-            }
-            if is_x86_feature_detected!("avx512bw") {
-                return Self::Avx512;
-            }
-        }
-        Self::Avx2
+        let here = [
+            (Self::Avx512Vnni, is_x86_feature_detected!("avx512vnni")),
+            (Self::AvxVnni, is_x86_feature_detected!("avxvnni")),
+            (Self::Avx512, is_x86_feature_detected!("avx512bw")),
+            (Self::Avx2, is_x86_feature_detected!("avx2")),
+        ];
+        #[cfg(not(target_arch = "x86_64"))]
+        let here: [(Self, bool); 0] = [];
+        here.into_iter().filter_map(|(isa, here)| here.then_some(isa)).chain([Self::Native])
+    }
+
+    /// Whether this CPU has it.
+    pub fn is_here(self) -> bool {
+        Self::here().any(|isa| isa == self)
+    }
+
+    /// The best that this CPU has.
+    fn widest() -> Self {
+        Self::here().next().unwrap_or(Self::Native)
     }
 
     /// For libraries without a switch: nothing to set where they would choose `self` anyway.

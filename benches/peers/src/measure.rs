@@ -1,5 +1,6 @@
 //! The measurement: for each shape, every product of every peer in turn, a short quantum at a time.
 
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::args::Args;
@@ -13,6 +14,8 @@ use crate::shape::Shape;
 const QUANTUM: Duration = Duration::from_micros(100);
 /// No product has fewer quanta.
 const ROUNDS: usize = 7;
+/// Long enough for the idle threads of one library to stop spinning in the way of the next one's.
+const PAUSE: Duration = Duration::from_millis(5);
 /// A call this long needs no other one to warm its caches.
 const LONG: Duration = Duration::from_millis(10);
 
@@ -104,7 +107,12 @@ fn products(args: &Args, peers: &[&dyn Peer], case: &Case, absent: &mut Vec<(&'s
     let start = Instant::now();
     let mut rounds = 0;
     while rounds < ROUNDS || start.elapsed() < budget {
-        entries.iter_mut().for_each(Entry::quantum);
+        for entry in &mut entries {
+            if args.threads > 1 {
+                sleep(PAUSE);
+            }
+            entry.quantum();
+        }
         rounds += 1;
     }
     entries.into_iter().map(Entry::finish).collect()

@@ -9,6 +9,12 @@ use crate::peers::{OURS, WITH_WEIGHT_ZERO};
 use crate::shape::Shape;
 
 pub fn print(args: &Args, results: &Results) {
+    if !args.isa.is_here() {
+        println!(
+            "this CPU has no {}: libraries that run all the same fall back to something else",
+            args.isa.name()
+        );
+    }
     for (name, why) in &results.absent {
         println!("left out: {name}: {why}");
     }
