@@ -15,7 +15,7 @@ const QUANTUM: Duration = Duration::from_micros(100);
 /// No product has fewer quanta.
 const ROUNDS: usize = 7;
 /// Long enough for the idle threads of one library to stop spinning in the way of the next one's.
-const PAUSE: Duration = Duration::from_millis(5);
+const PAUSE: Duration = Duration::from_millis(20);
 /// A call this long needs no other one to warm its caches.
 const LONG: Duration = Duration::from_millis(10);
 

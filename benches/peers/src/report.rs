@@ -30,10 +30,10 @@ pub fn print(args: &Args, results: &Results) {
     }
 }
 
-/// The names of those who have this variant, in order.
-pub fn names(results: &Results, variant: Variant) -> Vec<&'static str> {
+/// The names of those who have one of these variants, in order.
+pub fn names(results: &Results, variants: &[Variant]) -> Vec<&'static str> {
     let mut names = vec![];
-    for row in results.rows.iter().filter(|row| row.variant == variant) {
+    for row in results.rows.iter().filter(|row| variants.contains(&row.variant)) {
         if !names.contains(&row.peer) {
             names.push(row.peer);
         }
@@ -67,7 +67,7 @@ impl Results {
 }
 
 fn table(args: &Args, results: &Results, variant: Variant) {
-    let names = names(results, variant);
+    let names = names(results, &[variant]);
     if names.is_empty() {
         return;
     }
@@ -138,7 +138,7 @@ fn summary(results: &Results, variant: Variant) {
         let exact = results.ratios(variant, |shape| results.best(variant, shape, true));
         exact.print(&format!("{variant}, {OURS} / best exact peer"));
     }
-    for name in names(results, variant).into_iter().filter(|name| *name != OURS) {
+    for name in names(results, &[variant]).into_iter().filter(|name| *name != OURS) {
         let one = results.ratios(variant, |shape| results.find(name, variant, shape));
         let note = if name == WITH_WEIGHT_ZERO { " (a weight zero point on both sides)" } else { "" };
         one.print(&format!("{variant}, {OURS} / {name}{note}"));

@@ -9,8 +9,8 @@ use crate::peers::OURS;
 use crate::report::names;
 
 /// Colours that are told apart without seeing red or green (Okabe and Ito).
-const COLOURS: [&str; 8] =
-    ["#0072b2", "#e69f00", "#cc79a7", "#009e73", "#56b4e9", "#d55e00", "#8c8c8c", "#b8a400"];
+const COLOURS: [&str; 9] =
+    ["#0072b2", "#e69f00", "#f0c419", "#cc79a7", "#009e73", "#56b4e9", "#d55e00", "#6b4c9a", "#8c8c8c"];
 /// Where lines begin, how long they are, and how far apart.
 const LEFT: f64 = 130.0;
 const WIDTH: f64 = 620.0;
@@ -22,7 +22,7 @@ const FOOT: f64 = 34.0;
 pub fn picture(args: &Args, results: &Results) -> String {
     let height = HEAD + STEP * args.shapes.len() as f64 + FOOT;
     let variants: Vec<Variant> =
-        args.variants.iter().copied().filter(|variant| !names(results, *variant).is_empty()).collect();
+        args.variants.iter().copied().filter(|variant| !names(results, &[*variant]).is_empty()).collect();
     let mut out = String::new();
     let _ = writeln!(
         out,
@@ -48,7 +48,10 @@ fn panel(out: &mut String, args: &Args, results: &Results, variant: Variant) {
     let (isa, threads) = (args.isa.name(), args.threads);
     let title = format!("{variant}, {isa}, {threads} thread(s): GOP/s; hollow: wrong results");
     text(out, LEFT, 20.0, "start", &title);
-    let all: Vec<_> = names(results, variant).into_iter().zip(COLOURS.iter().cycle()).collect();
+    // A peer has the same colour in every panel.
+    let here = names(results, &[variant]);
+    let mut all: Vec<_> = names(results, &args.variants).into_iter().zip(COLOURS.iter().cycle()).collect();
+    all.retain(|(name, _)| here.contains(name));
     for ((name, colour), place) in all.iter().zip(0..) {
         let (x, y) = (LEFT + 12.0 + 125.0 * f64::from(place % 5), 38.0 + 14.0 * f64::from(place / 5));
         dot(out, (x - 8.0, y - 4.0), colour, true, *name == OURS);
