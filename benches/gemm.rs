@@ -5,23 +5,10 @@
 
 mod common;
 
-use common::product::{Data, Order, Shape, prepared};
+use common::product::{Data, Order, prepared};
+use common::shape::{SHAPES, Shape};
 use common::{Bench, Table, number, peak::Peak, percent, target};
 use zeropoint::{Backend, MatMut, available};
-
-/// Squares, layers of MobileNet and ResNet, fully connected layers, layers of BERT.
-#[rustfmt::skip]
-const SHAPES: [Shape; 30] = [
-    Shape::new(64, 64, 64), Shape::new(128, 128, 128), Shape::new(256, 256, 256), Shape::new(512, 512, 512),
-    Shape::new(1024, 1024, 1024), Shape::new(2048, 2048, 2048),
-    Shape::new(12544, 32, 64), Shape::new(3136, 64, 128), Shape::new(3136, 128, 128), Shape::new(784, 128, 256),
-    Shape::new(784, 256, 256), Shape::new(196, 256, 512), Shape::new(196, 512, 512), Shape::new(49, 512, 1024),
-    Shape::new(49, 1024, 1024), Shape::new(1, 1024, 1001),
-    Shape::new(12544, 147, 64), Shape::new(3136, 64, 64), Shape::new(3136, 576, 64), Shape::new(3136, 64, 256),
-    Shape::new(784, 1152, 128), Shape::new(196, 2304, 256), Shape::new(49, 4608, 512), Shape::new(49, 2048, 512),
-    Shape::new(1, 4096, 4096), Shape::new(4, 4096, 4096), Shape::new(16, 4096, 4096),
-    Shape::new(128, 768, 768), Shape::new(128, 768, 3072), Shape::new(128, 3072, 768),
-];
 
 /// The least share of the peak that the project asks of i32 on AVX2.
 const TARGETS: [(Shape, f64); 5] = [
@@ -46,7 +33,7 @@ fn main() {
 
 /// All shapes, i32 and u8.
 fn shapes(bench: &mut Bench, backend: Backend) -> Table {
-    let mut peak = Peak::new(backend);
+    let mut peak = Peak::of(backend.name());
     let mut measured = vec![];
     for shape in SHAPES {
         // A test run is short: the largest shape takes the scalar backend seconds.

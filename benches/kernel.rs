@@ -20,7 +20,7 @@ fn main() {
 
 /// Whole tiles at every depth, then every height at the largest.
 fn tiles(bench: &mut Bench, backend: Backend) -> Table {
-    let mut peak = Peak::new(backend);
+    let mut peak = Peak::of(backend.name());
     let mr = backend.mr();
     let whole = DEPTHS.map(|k| (mr, k));
     let lower = (1..mr).rev().map(|rows| (rows, DEPTHS[DEPTHS.len() - 1]));

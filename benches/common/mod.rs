@@ -3,6 +3,7 @@
 
 pub mod peak;
 pub mod product;
+pub mod shape;
 
 use std::cell::Cell;
 use std::fmt::Display;

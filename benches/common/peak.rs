@@ -2,25 +2,40 @@
 
 use std::time::Instant;
 
-use zeropoint::Backend;
-
 /// The best rate seen so far; measure again now and then, since the clock of a core wanders.
 pub struct Peak {
-    run: Option<fn(u64) -> u64>,
+    /// `None` unless the CPU has the instructions.
+    run: Option<unsafe fn(u64) -> u64>,
     best: f64,
 }
 
 impl Peak {
-    /// The peak of a backend; the scalar one has none.
-    pub fn new(backend: Backend) -> Self {
-        let run: Option<fn(u64) -> u64> = match backend.name() {
-            #[cfg(target_arch = "x86_64")]
-            "avx2" => Some(avx2::run),
+    /// The peak of the instructions that a backend of this name uses, or of the saturating bytes that others use.
+    pub fn of(name: &str) -> Self {
+        Self { run: Self::loop_of(name), best: 0.0 }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn loop_of(name: &str) -> Option<unsafe fn(u64) -> u64> {
+        let evex = is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512vl");
+        match name {
+            "avx2" if is_x86_feature_detected!("avx2") => Some(x86::madd_ymm),
+            "avx2-saturating" if is_x86_feature_detected!("avx2") => Some(x86::bytes_ymm),
+            "avx512" if is_x86_feature_detected!("avx512bw") => Some(x86::madd_zmm),
+            "avx-vnni" if is_x86_feature_detected!("avxvnni") => Some(x86::dot_vex),
+            "avx-vnni" if evex => Some(x86::dot_ymm),
+            "avx512-vnni" if evex => Some(x86::dot_zmm),
+            _ => None,
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn loop_of(name: &str) -> Option<unsafe fn(u64) -> u64> {
+        match name {
             #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
             "neon" => Some(neon::run),
             _ => None,
-        };
-        Self { run, best: 0.0 }
+        }
     }
 
     /// Measures for about three milliseconds.
@@ -28,7 +43,8 @@ impl Peak {
         let Some(run) = self.run else { return };
         for _ in 0..75 {
             let start = Instant::now();
-            let products = run(std::hint::black_box(20_000));
+            // SAFETY: the CPU has the instructions.
+            let products = unsafe { run(std::hint::black_box(20_000)) };
             let ns = start.elapsed().as_nanos() as f64;
             self.best = self.best.max(2.0 * products as f64 / ns);
         }
@@ -45,52 +61,48 @@ impl Peak {
     }
 }
 
+/// Each is a loop of one step into 12 accumulators, as a tile of 6 rows by two registers or of 4 by three has them.
+/// Registers 12 and 13 hold the operands.
 #[cfg(target_arch = "x86_64")]
-mod avx2 {
+mod x86 {
     use core::arch::asm;
-    use core::arch::x86_64::*;
 
-    /// Products of `steps` steps of `vpmaddwd` + `vpaddd` into 12 accumulators, as a 6 x 16 tile has them.
-    pub fn run(steps: u64) -> u64 {
-        assert!(is_x86_feature_detected!("avx2"));
-        // SAFETY: the CPU has AVX2.
-        unsafe { turn(steps) };
-        steps * 12 * 16
-    }
-
-    /// A value that the compiler knows nothing about.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn opaque(mut x: __m256i) -> __m256i {
-        // SAFETY: a comment.
-        unsafe { asm!("/* {0} */", inout(ymm_reg) x, options(nomem, nostack, preserves_flags)) };
-        x
-    }
-
-    #[target_feature(enable = "avx2")]
-    fn turn(steps: u64) {
-        let mut a = opaque(_mm256_set1_epi32(0x00e3_009b));
-        let r = [
-            opaque(_mm256_setr_epi32(
-                0xff007b, 0x1200c4, 0x9d0031, 0x4600fe, 0xa20007, 0x3300b5, 0xde0068, 0x710090,
-            )),
-            opaque(_mm256_setr_epi32(
-                0x2a00d9, 0xc80013, 0x0500e7, 0xb6005c, 0x7f00a1, 0xec003e, 0x1900f2, 0x84004d,
-            )),
-        ];
-        let mut acc = [_mm256_setzero_si256(); 12];
-        for _ in 0..steps {
-            for pair in acc.as_chunks_mut::<2>().0 {
-                // Nothing is hoisted out of the loop, and no sum is put together in another order.
-                a = opaque(a);
-                pair[0] = opaque(_mm256_add_epi32(pair[0], _mm256_madd_epi16(a, r[0])));
-                pair[1] = opaque(_mm256_add_epi32(pair[1], _mm256_madd_epi16(a, r[1])));
+    macro_rules! peak {
+        ($name:ident, $products:literal, $load:literal, $($step:literal),+) => {
+            /// The CPU must have the instruction.
+            pub unsafe fn $name(steps: u64) -> u64 {
+                let data: [u8; 128] = core::array::from_fn(|i| ((i + 1) * 0x9e37_79b9 >> 11) as u8);
+                // SAFETY: the CPU has the instruction; 128 bytes are read; every register written is named.
+                unsafe {
+                    asm!(
+                        concat!($load, "12, [{data}]\n", $load, "13, [{data} + 64]"),
+                        "2:", ".irp i,0,1,2,3,4,5,6,7,8,9,10,11", $($step,)+ ".endr",
+                        "sub {left}, 1", "jnz 2b", "vzeroupper",
+                        data = in(reg) data.as_ptr(), left = inout(reg) steps => _,
+                        out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _, out("xmm4") _, out("xmm5") _,
+                        out("xmm6") _, out("xmm7") _, out("xmm8") _, out("xmm9") _, out("xmm10") _,
+                        out("xmm11") _, out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _,
+                        options(readonly, nostack)
+                    );
+                }
+                steps * 12 * $products
             }
-        }
-        for acc in acc {
-            opaque(acc);
-        }
+        };
     }
+
+    peak!(madd_ymm, 16, "vmovdqu ymm", "vpmaddwd ymm14, ymm12, ymm13", "vpaddd ymm\\i, ymm\\i, ymm14");
+    peak!(
+        bytes_ymm,
+        32,
+        "vmovdqu ymm",
+        "vpmaddubsw ymm14, ymm12, ymm13",
+        "vpmaddwd ymm14, ymm14, ymm13",
+        "vpaddd ymm\\i, ymm\\i, ymm14"
+    );
+    peak!(madd_zmm, 32, "vmovdqu64 zmm", "vpmaddwd zmm14, zmm12, zmm13", "vpaddd zmm\\i, zmm\\i, zmm14");
+    peak!(dot_vex, 32, "vmovdqu ymm", "{{vex}} vpdpbusd ymm\\i, ymm12, ymm13");
+    peak!(dot_ymm, 32, "vmovdqu ymm", "{{evex}} vpdpbusd ymm\\i, ymm12, ymm13");
+    peak!(dot_zmm, 64, "vmovdqu64 zmm", "vpdpbusd zmm\\i, zmm12, zmm13");
 }
 
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]

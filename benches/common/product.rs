@@ -6,31 +6,7 @@ use zeropoint::{
 };
 
 use super::Rng;
-
-/// M x K x N.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Shape {
-    pub m: usize,
-    pub k: usize,
-    pub n: usize,
-}
-
-impl Shape {
-    pub const fn new(m: usize, k: usize, n: usize) -> Self {
-        Self { m, k, n }
-    }
-
-    /// Operations: a multiplication and an addition are two.
-    pub fn operations(self) -> f64 {
-        2.0 * self.m as f64 * self.k as f64 * self.n as f64
-    }
-}
-
-impl std::fmt::Display for Shape {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}x{}x{}", self.m, self.k, self.n)
-    }
-}
+pub use super::shape::Shape;
 
 /// The order of the elements of an output.
 #[derive(Clone, Copy, PartialEq, Eq)]
