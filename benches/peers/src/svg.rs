@@ -63,9 +63,9 @@ fn panel(out: &mut String, args: &Args, results: &Results, variant: Variant) {
         line(out, (x(tick), HEAD - 8.0), (x(tick), bottom), "#ddd");
         text(out, x(tick), bottom + 14.0, "middle", &tick.to_string());
     }
-    for (name, gops) in results.peaks() {
+    for ((name, gops), above) in results.peaks().zip([11.0, 23.0]) {
         line(out, (x(gops), HEAD - 8.0), (x(gops), bottom), "#d00");
-        text(out, x(gops) - 3.0, HEAD - 11.0, "end", &format!("peak, {name}: {gops:.0}"));
+        text(out, x(gops) - 3.0, HEAD - above, "end", &format!("peak, {name}: {gops:.0}"));
     }
     for (shape, y) in args.shapes.iter().zip((0..).map(|index| HEAD + STEP * (f64::from(index) + 0.5))) {
         text(out, LEFT - 8.0, y + 4.0, "end", &shape.to_string());
