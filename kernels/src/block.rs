@@ -101,8 +101,8 @@ pub struct BlockRun<'a> {
     pub(crate) n: usize,
     pub(crate) plan: &'a Plan,
     pub(crate) lhs: Source,
-    /// Whether lhs has the layout of the kernel as it is.
-    pub(crate) in_place: bool,
+    /// Rows of lhs that have the layout of the kernel as they are.
+    pub(crate) in_place: usize,
     /// Zero points of lhs as the codes have them, before packing moves them.
     pub(crate) lhs_zeros: PerRow<'a, i32>,
     /// What packing adds to lhs codes and zero points.
@@ -147,10 +147,6 @@ pub(crate) unsafe fn run<K: Microkernel>(run: &BlockRun<'_>) {
 /// As [`run`].
 #[inline(always)]
 pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRun<'_>) {
-    let mut lhs_strides = K::LHS.strides(run.plan.padded_k);
-    if run.in_place {
-        lhs_strides.member = run.lhs.member_stride;
-    }
     let rhs_strides = K::RHS.strides(run.plan.padded_k);
     let (lhs_size, rhs_size) = (K::LHS.elem.size(), K::RHS.elem.size());
     let room = &run.plan.room;
@@ -161,9 +157,15 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
         let staging = run.workspace.add(room.staging);
         let mut block = 0;
         while block < run.m {
-            let block_m = run.plan.block_rows.min(run.m - block);
-            let terms = pack_rows::<K>(run, block, block_m);
-            let lhs = if run.in_place { run.lhs.member(block).codes } else { packed };
+            let in_place = block < run.in_place;
+            let end = if in_place { run.in_place } else { run.m };
+            let block_m = run.plan.block_rows.min(end - block);
+            let terms = pack_rows::<K>(run, block, block_m, in_place);
+            let lhs = if in_place { run.lhs.member(block).codes } else { packed };
+            let mut lhs_strides = K::LHS.strides(run.plan.padded_k);
+            if in_place {
+                lhs_strides.member = run.lhs.member_stride;
+            }
             let rank_one_needed = !terms.sum_factor.is_null() || !terms.zero_factor.is_null();
             let (mut rhs, mut col) = (run.rhs, 0);
             // What the kernel was last prepared for.
@@ -351,10 +353,10 @@ const fn tile_rows<K: Microkernel>(left: usize) -> usize {
     }
 }
 
-/// Packs `count` rows of lhs from `first` on, unless they are read in place, and computes their terms (semantics.md 3):
+/// Packs `count` rows of lhs from `first` on, unless they are read `in_place`, and computes their terms (semantics.md 3):
 /// `row bias - zb * (rowsum - K * za)`.
 #[inline(always)]
-unsafe fn pack_rows<K: Microkernel>(run: &BlockRun<'_>, first: usize, count: usize) -> RowTerms {
+unsafe fn pack_rows<K: Microkernel>(run: &BlockRun<'_>, first: usize, count: usize, in_place: bool) -> RowTerms {
     let e = &run.epilogue;
     let sums_needed = run.rhs_zero != 0 || e.column_zeros.is_some();
     // SAFETY: Job: `lhs` has `m` rows of `k` codes; the workspace has room for `block_rows` rows and terms.
@@ -363,14 +365,14 @@ unsafe fn pack_rows<K: Microkernel>(run: &BlockRun<'_>, first: usize, count: usi
         let (term, sum_factor, zero_factor) =
             (vectors, vectors.add(run.plan.room.terms), vectors.add(2 * run.plan.room.terms));
         let null = core::ptr::null_mut();
-        if sums_needed || !run.in_place {
+        if sums_needed || !in_place {
             K::enter_pack(&PackRun {
                 side: Side::Lhs,
                 source: run.lhs.member(first),
                 members: count,
                 k: run.plan.k,
                 padded_k: run.plan.padded_k,
-                out: if run.in_place { null } else { run.workspace.add(run.plan.room.lhs) },
+                out: if in_place { null } else { run.workspace.add(run.plan.room.lhs) },
                 sums: if sums_needed { term } else { null.cast() },
             });
         }

@@ -7,7 +7,7 @@ use crate::element::{Code, Dest, Element};
 use crate::finish::{Epilogue, Finish, FloatBias, PerRow, Scale};
 use crate::packing::{Side, Source};
 use crate::parts::{check_aligned, check_aligned_to};
-use crate::view::{MatMut, Quantized, ZeroPoint, plus, times};
+use crate::view::{MatMut, MatRef, Quantized, ZeroPoint, plus, times};
 
 /// A weight that its panel cannot hold: what is packed is `residual` less than the weight.
 #[repr(C)]
@@ -202,6 +202,24 @@ impl<'a> Finish<'a> {
     }
 }
 
+/// How many rows, from the first on, are as packing would have them, but for what follows each row: it may be anything
+/// where packing has zeros, since rhs has them, too, as long as the view owns it.
+fn rows_in_place<L: Code>(plan: &Plan, codes: &MatRef<'_, L>) -> usize {
+    let row = plan.backend.row();
+    let (m, stride) = (codes.rows(), codes.row_stride());
+    let suits = row.lhs.is_rows() && row.lhs.elem.size() == 1 && row.lhs.elem.offset(L::SIGNED) == 0;
+    if !suits || codes.col_stride() != 1 || stride.is_multiple_of(plan.packed_strides) {
+        return 0;
+    }
+    let beyond = plan.padded_k - plan.k;
+    if beyond == 0 {
+        return m;
+    }
+    // The last rows are packed, in a block of their own, which must not be all there is.
+    let owned = m - beyond.div_ceil(stride).min(m);
+    if owned < 4 * row.mr { 0 } else { owned - owned % row.mr }
+}
+
 impl<L: Code, O: Element> Job<'_, L, O> {
     /// Runs the block. Allocates nothing.
     ///
@@ -258,13 +276,7 @@ impl<L: Code, O: Element> Job<'_, L, O> {
             }
         };
         check_aligned("workspace", workspace, plan.room.total)?;
-        // Rows that are as packing would have them, but for the skew.
-        let in_place = row.lhs.is_rows()
-            && row.lhs.elem.size() == 1
-            && lhs_offset == 0
-            && codes.col_stride() == 1
-            && k == plan.padded_k
-            && !codes.row_stride().is_multiple_of(plan.packed_strides);
+        let in_place = rows_in_place(plan, &codes);
         let run = BlockRun {
             m,
             n,
