@@ -212,9 +212,9 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                             acc,
                             add: k > 0,
                         };
-                        // A copy of the microkernel in each loop would be too much code, and so would all heights.
-                        if (F::HOT || (F::SUMS && !K::DIRECT)) && rows == K::MR {
-                            K::tile(Tile { rows: K::MR, ..operands })
+                        // A copy of the microkernel in each loop would be too much code.
+                        if F::HOT || (F::SUMS && !K::DIRECT) {
+                            K::tile(operands)
                         } else {
                             K::enter_tile(operands)
                         }

@@ -14,10 +14,10 @@ use core::arch::x86_64::*;
 
 use crate::cpu::Features;
 use crate::lanes::Lanes;
-use crate::microkernel::Microkernel;
+use crate::microkernel::{Microkernel, Tile};
 use crate::packing::{Form, Gather};
 use crate::panel::{Elem, Panel};
-use crate::x86::dot::{Dot, dot_entries};
+use crate::x86::dot::{Dot, dot_entries, multiply};
 
 /// The microkernel.
 pub struct Avx2;
@@ -49,6 +49,12 @@ unsafe impl Dot for Avx2 {
     unsafe fn dot(acc: __m256i, lhs: __m256i, rhs: __m256i) -> __m256i {
         // SAFETY: Features.
         unsafe { _mm256_add_epi32(acc, _mm256_madd_epi16(lhs, rhs)) }
+    }
+
+    #[target_feature(enable = "avx2")]
+    unsafe fn lower<const R: usize>(tile: Tile) {
+        // SAFETY: passed on.
+        unsafe { multiply::<Self, R, { NR / 8 }>(tile) }
     }
 }
 

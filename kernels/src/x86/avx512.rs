@@ -3,10 +3,10 @@
 use core::arch::x86_64::*;
 
 use crate::cpu::Features;
-use crate::microkernel::Microkernel;
+use crate::microkernel::{Microkernel, Tile};
 use crate::panel::{Elem, Panel};
 use crate::x86::avx2::Avx2Gather;
-use crate::x86::dot::{Dot, dot_entries};
+use crate::x86::dot::{Dot, dot_entries, multiply};
 use crate::x86::zmm::ZmmLanes;
 
 /// The microkernel.
@@ -39,5 +39,11 @@ unsafe impl Dot for Avx512 {
     unsafe fn dot(acc: __m512i, lhs: __m512i, rhs: __m512i) -> __m512i {
         // SAFETY: Features.
         unsafe { _mm512_add_epi32(acc, _mm512_madd_epi16(lhs, rhs)) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    unsafe fn lower<const R: usize>(tile: Tile) {
+        // SAFETY: passed on.
+        unsafe { multiply::<Self, R, { NR / 16 }>(tile) }
     }
 }

@@ -3,11 +3,11 @@
 use core::arch::x86_64::*;
 
 use crate::cpu::Features;
-use crate::microkernel::Microkernel;
+use crate::microkernel::{Microkernel, Tile};
 use crate::panel::{Elem, Panel};
 use crate::x86::avx2::Avx2Lanes;
 use crate::x86::bytes::BytesGather;
-use crate::x86::dot::{Dot, dot_entries};
+use crate::x86::dot::{Dot, dot_entries, multiply};
 
 const MR: usize = 6;
 const NR: usize = 16;
@@ -39,6 +39,12 @@ macro_rules! kernel {
             unsafe fn dot(acc: __m256i, lhs: __m256i, rhs: __m256i) -> __m256i {
                 // SAFETY: Features.
                 unsafe { $dpbusd(acc, lhs, rhs) }
+            }
+
+            #[target_feature(enable = $features)]
+            unsafe fn lower<const R: usize>(tile: Tile) {
+                // SAFETY: passed on.
+                unsafe { multiply::<Self, R, { NR / 8 }>(tile) }
             }
         }
     };

@@ -26,6 +26,10 @@ pub(super) unsafe trait Dot: Microkernel {
 
     /// `acc` and the products of `lhs` and `rhs`.
     unsafe fn dot(acc: I<Self>, lhs: I<Self>, rhs: I<Self>) -> I<Self>;
+
+    /// [`multiply`] for fewer than `MR` rows, in a function with the kernel's features: block loops have room for the
+    /// whole tile only.
+    unsafe fn lower<const R: usize>(tile: Tile);
 }
 
 /// A vector of a kernel.
@@ -66,7 +70,7 @@ pub(super) unsafe fn tile<K: Dot, const MR: usize, const V: usize>(tile: Tile) {
     macro_rules! heights {
         ($($rows:literal)*) => {
             match tile.rows {
-                $($rows if const { $rows < MR } => multiply::<K, $rows, V>(tile),)*
+                $($rows if const { $rows < MR } => K::lower::<$rows>(tile),)*
                 _ => multiply::<K, MR, V>(tile),
             }
         };
@@ -76,8 +80,11 @@ pub(super) unsafe fn tile<K: Dot, const MR: usize, const V: usize>(tile: Tile) {
 }
 
 /// Multiplies `R` rows.
+///
+/// # Safety
+/// As [`tile`], of `R` rows.
 #[inline(always)]
-unsafe fn multiply<K: Dot, const R: usize, const V: usize>(tile: Tile) {
+pub(super) unsafe fn multiply<K: Dot, const R: usize, const V: usize>(tile: Tile) {
     // SAFETY: Features, Lhs, Rhs; Acc: rows below `R`.
     unsafe {
         let mut acc: Sums<K, R, V> = [[K::Lanes::splat(0); V]; R];

@@ -107,7 +107,7 @@ impl Run {
 
     /// Twins are slow, and have neither lanes nor short cuts of their own.
     pub fn is_twin(&self) -> bool {
-        self.backend.name() == "twin"
+        self.backend.kernel().starts_with("twin-")
     }
 
     /// Fails with one line that repeats the failure when pasted into a shell.
