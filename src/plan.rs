@@ -9,7 +9,7 @@ const LHS_IN_L1: usize = 12 << 10;
 /// Bytes of packed rhs that count as small.
 const RHS_IN_L1: usize = 16 << 10;
 /// Bytes of a rhs panel, or of a piece of it, that rows of lhs pass: more would crowd lhs out of L2.
-const PANEL_IN_L2: usize = 96 << 10;
+const PANEL_IN_L2: usize = 192 << 10;
 /// Strides, in bytes, of rows that are packed although they could be read in place: they crowd few sets of L1.
 const PACKED_STRIDES: usize = 1024;
 /// Bytes of weights beyond which a taller tile, which passes over them less often, wins over a wider one.
