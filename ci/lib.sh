@@ -13,10 +13,27 @@ rows=() passed=0 failed=0 skipped=0
 # The backends that this machine has to run: a test that finds one missing fails.
 expected_here() {
     case $(uname -m) in
-        x86_64) grep -qw avx2 /proc/cpuinfo && echo scalar,avx2 || echo scalar ;;
+        x86_64) x86_backends ;;
         aarch64) echo scalar,neon ;;
         *) echo scalar ;;
     esac
+}
+
+# Backends by the flags of the CPU that they need.
+x86_backends() {
+    local list=scalar name flags flag
+    while read -r name flags; do
+        for flag in $flags; do
+            grep -qw "$flag" /proc/cpuinfo || continue 2
+        done
+        list+=,$name
+    done <<'END'
+avx2 avx2
+avx512 avx2 avx512f avx512bw avx512dq avx512vl
+avx512-vnni avx2 avx512f avx512bw avx512dq avx512vl avx512_vnni
+avx-vnni avx2 avx_vnni
+END
+    echo "$list"
 }
 
 # NAME COMMAND...: runs one step for at most `limit` seconds. Prints the log of a failure, or of a success that is

@@ -82,8 +82,8 @@ cfg_if::cfg_if! {
         /// Every backend this build knows, best first, scalar last.
         pub static TABLE: &[Row] = &[
             describe::<crate::x86::amx::Amx<crate::x86::amx::Registers>>(),
-            describe::<crate::x86::avx512_vnni::Avx512Vnni<6, 4>>(),
             describe::<crate::x86::avx512_vnni::Avx512Vnni<14, 2>>(),
+            describe::<crate::x86::avx512_vnni::Avx512Vnni<6, 4>>(),
             describe::<crate::x86::avx_vnni::AvxVnni>(),
             describe::<crate::x86::avx512::Avx512>(),
             describe::<crate::x86::avx2::Avx2>(),

@@ -1,5 +1,19 @@
-//! AVX-512 VNNI: `vpdpbusd` on zmm registers, u8 x i8 with a 32-bit sum, exact for all input.
-
+//! AVX-512 VNNI: `vpdpbusd` on zmm registers, u8 x i8 into int32, exact for all input.
+//!
+//! Instruction: each of 16 lanes adds four products of u8 and i8 to an int32; nothing saturates (`vpdpbusds` would).
+//! Registers: 14 x 32 has 28 accumulators, 2 rhs, 2 broadcasts; 6 x 64 has 24, 4 and 4.
+//! ```text
+//! one step (k .. k+3) of row i, 14 x 32        rhs panel: 32 columns of (k .. k+3)
+//!   vpbroadcastd  a = l[i][k..k+4]               00 10 20 30 | 01 11 21 31 | ... | 0f 1f 2f 3f    r0
+//!   acc[i][0] = vpdpbusd(acc[i][0], a, r0)       the same of columns 10..1f                       r1
+//!   acc[i][1] = vpdpbusd(acc[i][1], a, r1)
+//! ```
+//! Share of the peak, a loop of the instruction in registers, Zen 4, 473 GOP/s, 14 x 32 and 6 x 64: 64 cubed 72 and 72 %,
+//! 256 cubed 94 and 94 %, 512 cubed 96 and 97 %, 12544 x 32 x 64 61 and 61 %. u8 out is 2-7 % faster with 14 x 32, whose
+//! narrower panels also waste less of an odd N; 6 x 64 is ahead by 1-2 % with int32 out and by 6 % at M = 1.
+//!
+//! Lost: addresses of rows in an array, or in a vector that the compiler makes of them (`dot.rs` says how that is
+//! prevented); a finish that reads clamp and zero point again for every vector, 5-10 % of u8.
 use core::arch::x86_64::*;
 
 use crate::cpu::Features;

@@ -1,5 +1,16 @@
-//! AVX-VNNI: `vpdpbusd` on ymm registers, u8 x i8 with a 32-bit sum, exact for all input.
-
+//! AVX-VNNI: `vpdpbusd` on ymm registers, u8 x i8 into int32, exact for all input.
+//!
+//! Instruction: each of 8 lanes adds four products of u8 and i8 to an int32; nothing saturates.
+//! Registers: 12 accumulators (6 x 16), 2 rhs, 1 broadcast: the 16 that VEX encoding has.
+//! ```text
+//! one step (k .. k+3) of row i         rhs panel: 16 columns of (k .. k+3)
+//!   vpbroadcastd  a = l[i][k..k+4]       00 10 20 30 | 01 11 21 31 | ... | 07 17 27 37    r0
+//!   acc[i][0] = vpdpbusd(.., a, r0)      08 18 28 38 | 09 19 29 39 | ... | 0f 1f 2f 3f    r1
+//!   acc[i][1] = vpdpbusd(.., a, r1)
+//! ```
+//! Share of the peak, measured with the EVEX twin on Zen 4, 472 GOP/s: 64 cubed 72 %, 256 cubed 95 %, 512 cubed 96 %,
+//! 2048 cubed 87 %. VEX encoding was never run on hardware; its loops have the same 85 instructions for 48 products
+//! and spill nothing.
 use core::arch::x86_64::*;
 
 use crate::cpu::Features;

@@ -1,4 +1,5 @@
-//! x86-64: one file an instruction set.
+//! x86-64: one file an instruction set, and what they share: `dot` (the tile loop), `zmm` (sixteen lanes), `bytes` (a
+//! gather).
 
 pub mod amx;
 pub mod avx2;
