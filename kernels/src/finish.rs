@@ -183,12 +183,20 @@ pub unsafe trait Finisher<L: Lanes>: 'static {
     const READS: bool = false;
     /// Whether outputs are the sums and nothing else.
     const SUMS: bool = false;
+    /// Whether outputs are what [`Finisher::code`] gives, with a zero point and a clamp.
+    const CODES: bool = false;
     /// Prepares a tile. Outputs may lie anywhere, so what is read later is read again after every store.
     unsafe fn common(e: &Epilogue<'_>) -> Self::Common;
     /// Prepares a vector of columns.
     unsafe fn columns(e: &Epilogue<'_>, col: usize) -> Self::Columns;
     /// Prepares a row.
     unsafe fn row(e: &Epilogue<'_>, row: usize) -> Self::Row;
+    /// A vector of codes before zero point and clamp; those beyond i16 may be anything beyond i16 of the same sign.
+    #[inline(always)]
+    unsafe fn code(common: &Self::Common, x: L::I, columns: &Self::Columns, row: &Self::Row) -> L::I {
+        let _ = (common, columns, row);
+        x
+    }
     /// Finishes a vector and stores it at `p`.
     unsafe fn put(common: &Self::Common, x: L::I, columns: &Self::Columns, row: &Self::Row, p: *mut Self::Out);
 }
@@ -231,7 +239,13 @@ unsafe fn rows<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
     // SAFETY: the clauses of `tile`; vectors start inside the panel, so its column slices reach their ends.
     unsafe {
         let common = F::common(e);
-        if F::HOT && !F::BY_ROW && at.rows == K::MR && at.cols == K::NR {
+        let mut r = 0;
+        if L::QUADS && F::CODES && size_of::<F::Out>() == 1 && at.cols == K::NR && K::NR <= 4 * L::N {
+            r = quads::<K, L, F>(e, at, &common, out, step);
+            if r == at.rows {
+                return;
+            }
+        } else if F::HOT && !F::BY_ROW && at.rows == K::MR && at.cols == K::NR {
             // Known bounds: both loops are unrolled.
             let mut v = 0;
             while v < K::NR {
@@ -249,7 +263,7 @@ unsafe fn rows<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
             return;
         }
         // Plain loops: iterators of steps cost as much as the work of a vector.
-        let (mut r, mut v) = (0, 0);
+        let (first, mut v) = (r, 0);
         if F::BY_ROW {
             while r < at.rows {
                 let row = F::row(e, at.row + r);
@@ -268,9 +282,56 @@ unsafe fn rows<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
                     one::<K, L, F>(&common, at, (r, v), term, &columns, &row, out.add(r * step + v));
                     r += 1;
                 }
-                (r, v) = (0, v + L::N);
+                (r, v) = (first, v + L::N);
             }
         }
+    }
+}
+
+/// Finishes whole rows to bytes, four vectors at a time; returns how many.
+#[inline(always)]
+unsafe fn quads<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
+    e: &Epilogue<'_>,
+    at: &TileAt,
+    common: &F::Common,
+    out: *mut F::Out,
+    step: usize,
+) -> usize {
+    let vectors = K::NR / L::N;
+    let rows = 4 / vectors;
+    let Finish { zero_point, low, high, .. } = *e.finish;
+    let raise = if e.dest == Dest::I8 { 128 } else { 0 };
+    let bytes = |code: i32| i32::from_ne_bytes([(code + raise) as u8; 4]);
+    // SAFETY: the clauses of `tile`: rows of whole panels.
+    unsafe {
+        let clamp = ByteClamp {
+            zero_point: L::splat((zero_point + raise) * 0x1_0001),
+            low: L::splat(bytes(low)),
+            high: L::splat(bytes(high)),
+            flip: L::splat(i32::from_ne_bytes([raise as u8; 4])),
+        };
+        let mut terms = [L::splat(0); 4];
+        let mut columns = [F::columns(e, at.col); 4];
+        for v in 0..vectors {
+            terms[v] = column_term::<L>(e, at.col + v * L::N);
+            columns[v] = F::columns(e, at.col + v * L::N);
+        }
+        let mut r = 0;
+        while at.rows - r >= rows {
+            let mut codes = [L::splat(0); 4];
+            for i in 0..rows {
+                let row = F::row(e, at.row + r + i);
+                let row_term = L::splat(*at.terms.term.add(r + i));
+                for v in 0..vectors {
+                    let x = L::load(at.acc.add((r + i) * K::NR + v * L::N));
+                    let x = L::add(L::add(x, terms[v]), row_term);
+                    codes[i * vectors + v] = F::code(common, x, &columns[v], &row);
+                }
+            }
+            L::store_codes(out.add(r * step).cast(), step, rows, codes, &clamp);
+            r += rows;
+        }
+        r
     }
 }
 

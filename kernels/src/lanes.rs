@@ -58,7 +58,8 @@ pub unsafe trait Lanes: Sized + 'static {
     unsafe fn splat_f(x: f32) -> Self::F;
     /// The nearest float, ties to even.
     unsafe fn to_f(x: Self::I) -> Self::F;
-    /// The nearest integer, ties to even; |x| < 2^22.
+    /// The nearest integer, ties to even; |x| < 2^22, or x < 2^31 for lanes with [`Lanes::QUADS`], the integer then
+    /// being at least `i32::MIN`.
     unsafe fn to_i(x: Self::F) -> Self::I;
     /// Never fused with an addition.
     unsafe fn mul_f(a: Self::F, b: Self::F) -> Self::F;
@@ -68,6 +69,15 @@ pub unsafe trait Lanes: Sized + 'static {
     unsafe fn min_f(a: Self::F, b: Self::F) -> Self::F;
     /// The larger; `b` if `a` is NaN.
     unsafe fn max_f(a: Self::F, b: Self::F) -> Self::F;
+
+    /// Whether there is `store_codes`.
+    const QUADS: bool = false;
+    /// `code + zero_point`, clamped, of four vectors of codes, as bytes: `rows` (1, 2 or 4) times `4 / rows` vectors,
+    /// `step` bytes apart.
+    #[inline(always)]
+    unsafe fn store_codes(p: *mut u8, step: usize, rows: usize, codes: [Self::I; 4], clamp: &ByteClamp<Self::I>) {
+        let _ = (p, step, rows, codes, clamp);
+    }
 
     /// The low byte of each lane.
     unsafe fn store_8(p: *mut u8, x: Self::I);
@@ -91,6 +101,19 @@ pub unsafe trait Lanes: Sized + 'static {
         let _ = (rounding, m, s);
         x
     }
+}
+
+/// Zero point and clamp of codes that are narrowed with saturation, which makes part of the clamp.
+#[derive(Clone, Copy, Debug)]
+pub struct ByteClamp<V> {
+    /// The zero point in 16-bit lanes, for u8.
+    pub zero_point: V,
+    /// The smallest and the largest code in 8-bit lanes, as u8.
+    pub low: V,
+    /// The largest code.
+    pub high: V,
+    /// What exclusive or turns u8 into codes of the output.
+    pub flip: V,
 }
 
 /// A rounding rule as a type, so that each gets a loop of its own.

@@ -3,7 +3,7 @@
 use core::marker::PhantomData;
 
 use crate::element::{Dest, Element};
-use crate::finish::{Epilogue, Finish, Finisher, FloatBias, Scale, TileAt};
+use crate::finish::{Epilogue, Finish, Finisher, FloatBias, PerRow, Scale, TileAt};
 use crate::lanes::*;
 use crate::microkernel::Microkernel;
 use crate::rounding::Rounding;
@@ -158,6 +158,7 @@ pub(crate) struct Fixed<R, T, const BY_ROW: bool>(PhantomData<(R, T)>);
 unsafe impl<L: Lanes, R: Rule, T: StoreCodes, const BY_ROW: bool> Finisher<L> for Fixed<R, T, BY_ROW> {
     type Out = T;
     const HOT: bool = R::NEAR;
+    const CODES: bool = true;
     type Common = Clamp<L::I>;
     type Columns = (L::I, L::I);
     type Row = (L::I, L::I);
@@ -193,15 +194,23 @@ unsafe impl<L: Lanes, R: Rule, T: StoreCodes, const BY_ROW: bool> Finisher<L> fo
     }
 
     #[inline(always)]
-    unsafe fn put(clamp: &Clamp<L::I>, x: L::I, columns: &Self::Columns, row: &Self::Row, p: *mut T) {
-        // SAFETY: Features; Out.
+    unsafe fn code(clamp: &Clamp<L::I>, x: L::I, columns: &Self::Columns, row: &Self::Row) -> L::I {
+        let (m, s) = if BY_ROW { *row } else { *columns };
+        // SAFETY: Features.
         unsafe {
-            let (m, s) = if BY_ROW { *row } else { *columns };
-            let y = if L::RULE_AT_RUN_TIME {
+            if L::RULE_AT_RUN_TIME {
                 L::requantize_any(clamp.rounding, x, m, s)
             } else {
                 L::requantize::<R>(x, m, s)
-            };
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn put(clamp: &Clamp<L::I>, x: L::I, columns: &Self::Columns, row: &Self::Row, p: *mut T) {
+        // SAFETY: Features; Out.
+        unsafe {
+            let y = <Self as Finisher<L>>::code(clamp, x, columns, row);
             // Clamped before the zero point is added, so that the sum cannot wrap.
             let y = L::min(L::max(y, clamp.low), clamp.high);
             T::store::<L>(p, L::add(y, clamp.zero_point));
@@ -209,12 +218,14 @@ unsafe impl<L: Lanes, R: Rule, T: StoreCodes, const BY_ROW: bool> Finisher<L> fo
     }
 }
 
-/// Codes by the float rule: `half_even(fl32(fl32(x) * s))` (semantics.md 5.2, f32_even).
-pub(crate) struct FloatCodes<T>(PhantomData<T>);
+/// Codes by the float rule: `half_even(fl32(fl32(x) * s))` (semantics.md 5.2, f32_even); rows have factors of their
+/// own, or all the same.
+pub(crate) struct FloatCodes<T, const ROWS: bool>(PhantomData<T>);
 // SAFETY: `put` writes one vector at `p`.
-unsafe impl<L: Lanes, T: StoreCodes> Finisher<L> for FloatCodes<T> {
+unsafe impl<L: Lanes, T: StoreCodes, const ROWS: bool> Finisher<L> for FloatCodes<T, ROWS> {
     type Out = T;
     const HOT: bool = true;
+    const CODES: bool = true;
     /// The clamp in floats, and the zero point.
     type Common = (L::F, L::F, L::I);
     type Columns = L::F;
@@ -233,13 +244,22 @@ unsafe impl<L: Lanes, T: StoreCodes> Finisher<L> for FloatCodes<T> {
     #[inline(always)]
     unsafe fn columns(e: &Epilogue<'_>, col: usize) -> L::F {
         // SAFETY: Finish.
-        unsafe { float_columns::<L>(e, col) }
+        unsafe {
+            let columns = float_columns::<L>(e, col);
+            if ROWS { columns } else { L::mul_f(L::splat_f(float_row(e, 0)), columns) }
+        }
     }
 
     #[inline(always)]
     unsafe fn row(e: &Epilogue<'_>, row: usize) -> f32 {
         // SAFETY: Finish.
-        unsafe { float_row(e, row) }
+        unsafe { if ROWS { float_row(e, row) } else { 1.0 } }
+    }
+
+    #[inline(always)]
+    unsafe fn code(_: &Self::Common, x: L::I, columns: &L::F, row: &f32) -> L::I {
+        // SAFETY: Features. Below 2^31, as an integer must be, and beyond any code.
+        unsafe { L::to_i(L::min_f(scaled::<L, ROWS>(x, columns, *row), L::splat_f(1e9))) }
     }
 
     #[inline(always)]
@@ -247,10 +267,20 @@ unsafe impl<L: Lanes, T: StoreCodes> Finisher<L> for FloatCodes<T> {
         let (low, high, zero_point) = *common;
         // SAFETY: Features; Out.
         unsafe {
-            let scaled = L::mul_f(L::to_f(x), L::mul_f(L::splat_f(*row), *columns));
+            let scaled = scaled::<L, ROWS>(x, columns, *row);
             let y = L::to_i(L::min_f(L::max_f(scaled, low), high));
             T::store::<L>(p, L::add(y, zero_point));
         }
+    }
+}
+
+/// `fl32(x) * (row * column)`, where `columns` has the factor of all rows already unless they differ.
+#[inline(always)]
+unsafe fn scaled<L: Lanes, const ROWS: bool>(x: L::I, columns: &L::F, row: f32) -> L::F {
+    // SAFETY: Features.
+    unsafe {
+        let factors = if ROWS { L::mul_f(L::splat_f(row), *columns) } else { *columns };
+        L::mul_f(L::to_f(x), factors)
     }
 }
 
@@ -289,7 +319,8 @@ unsafe fn codes<L: Lanes, T: StoreCodes, W: WithFinisher<L>>(scale: &Scale<'_>, 
             }
             Scale::Columns { rounding, .. } => fixed::<L, T, W, false>(*rounding, then),
             Scale::Rows { rounding, .. } => fixed::<L, T, W, true>(*rounding, then),
-            Scale::Float { .. } | Scale::None => then.call::<FloatCodes<T>>(),
+            Scale::Float { rows: PerRow::Each(_), .. } => then.call::<FloatCodes<T, true>>(),
+            Scale::Float { .. } | Scale::None => then.call::<FloatCodes<T, false>>(),
         }
     }
 }

@@ -23,7 +23,7 @@
 use core::arch::aarch64::*;
 
 use crate::cpu::Features;
-use crate::lanes::{Factor, Lanes, Rule};
+use crate::lanes::{ByteClamp, Factor, Lanes, Rule};
 use crate::microkernel::{Microkernel, Tile, entries};
 use crate::packing::{Form, Gather};
 use crate::panel::{Elem, Panel};
@@ -260,6 +260,37 @@ unsafe impl Lanes for NeonLanes {
     unsafe fn max_f(a: float32x4_t, b: float32x4_t) -> float32x4_t {
         // SAFETY: Features. As above.
         unsafe { vbslq_f32(vcgtq_f32(a, b), a, b) }
+    }
+
+    const QUADS: bool = true;
+
+    #[inline(always)]
+    unsafe fn store_codes(p: *mut u8, step: usize, rows: usize, x: [int32x4_t; 4], clamp: &ByteClamp<int32x4_t>) {
+        // SAFETY: Features, Pointers.
+        unsafe {
+            let zero_point = vreinterpretq_s16_s32(clamp.zero_point);
+            let low = vqaddq_s16(vcombine_s16(vqmovn_s32(x[0]), vqmovn_s32(x[1])), zero_point);
+            let high = vqaddq_s16(vcombine_s16(vqmovn_s32(x[2]), vqmovn_s32(x[3])), zero_point);
+            let bytes = vcombine_u8(vqmovun_s16(low), vqmovun_s16(high));
+            let bytes = vmaxq_u8(bytes, vreinterpretq_u8_s32(clamp.low));
+            let bytes = vminq_u8(bytes, vreinterpretq_u8_s32(clamp.high));
+            let bytes = veorq_u8(bytes, vreinterpretq_u8_s32(clamp.flip));
+            let pairs = vreinterpretq_u64_u8(bytes);
+            let fours = vreinterpretq_u32_u8(bytes);
+            match rows {
+                1 => vst1q_u8(p, bytes),
+                2 => {
+                    p.cast::<u64>().write_unaligned(vgetq_lane_u64::<0>(pairs));
+                    p.add(step).cast::<u64>().write_unaligned(vgetq_lane_u64::<1>(pairs));
+                }
+                _ => {
+                    p.cast::<u32>().write_unaligned(vgetq_lane_u32::<0>(fours));
+                    p.add(step).cast::<u32>().write_unaligned(vgetq_lane_u32::<1>(fours));
+                    p.add(2 * step).cast::<u32>().write_unaligned(vgetq_lane_u32::<2>(fours));
+                    p.add(3 * step).cast::<u32>().write_unaligned(vgetq_lane_u32::<3>(fours));
+                }
+            }
+        }
     }
 
     #[inline(always)]

@@ -14,7 +14,7 @@
 use core::arch::x86_64::*;
 
 use crate::cpu::Features;
-use crate::lanes::Lanes;
+use crate::lanes::{ByteClamp, Lanes};
 use crate::microkernel::{Microkernel, Tile};
 use crate::packing::{Form, Gather};
 use crate::panel::{Elem, Panel};
@@ -222,6 +222,34 @@ unsafe impl Lanes for Avx2Lanes {
     unsafe fn max_f(a: __m256, b: __m256) -> __m256 {
         // SAFETY: Features. The instruction returns `b` if either is NaN.
         unsafe { _mm256_max_ps(a, b) }
+    }
+
+    const QUADS: bool = true;
+
+    #[inline(always)]
+    unsafe fn store_codes(p: *mut u8, step: usize, rows: usize, x: [__m256i; 4], clamp: &ByteClamp<__m256i>) {
+        // SAFETY: Features, Pointers. Packing works in halves: each has four bytes of every vector.
+        unsafe {
+            let low = _mm256_adds_epi16(_mm256_packs_epi32(x[0], x[1]), clamp.zero_point);
+            let high = _mm256_adds_epi16(_mm256_packs_epi32(x[2], x[3]), clamp.zero_point);
+            let bytes = _mm256_min_epu8(_mm256_max_epu8(_mm256_packus_epi16(low, high), clamp.low), clamp.high);
+            let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+            let bytes = _mm256_permutevar8x32_epi32(_mm256_xor_si256(bytes, clamp.flip), order);
+            let (low, high) = (_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes));
+            match rows {
+                1 => _mm256_storeu_si256(p.cast(), bytes),
+                2 => {
+                    _mm_storeu_si128(p.cast(), low);
+                    _mm_storeu_si128(p.add(step).cast(), high);
+                }
+                _ => {
+                    _mm_storel_epi64(p.cast(), low);
+                    _mm_storeh_pd(p.add(step).cast(), _mm_castsi128_pd(low));
+                    _mm_storel_epi64(p.add(2 * step).cast(), high);
+                    _mm_storeh_pd(p.add(3 * step).cast(), _mm_castsi128_pd(high));
+                }
+            }
+        }
     }
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use crate::lanes::{Factor, Lanes, Rule};
+use crate::lanes::{ByteClamp, Factor, Lanes, Rule};
 
 /// Sixteen lanes.
 pub struct ZmmLanes;
@@ -35,6 +35,33 @@ unsafe impl Lanes for ZmmLanes {
     unsafe fn gt(a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: Features.
         unsafe { _mm512_movm_epi32(_mm512_cmpgt_epi32_mask(a, b)) }
+    }
+
+    const QUADS: bool = true;
+
+    #[inline(always)]
+    unsafe fn store_codes(p: *mut u8, step: usize, rows: usize, x: [__m512i; 4], clamp: &ByteClamp<__m512i>) {
+        // SAFETY: Features, Pointers. Packing works in quarters: each has four bytes of every vector.
+        unsafe {
+            let low = _mm512_adds_epi16(_mm512_packs_epi32(x[0], x[1]), clamp.zero_point);
+            let high = _mm512_adds_epi16(_mm512_packs_epi32(x[2], x[3]), clamp.zero_point);
+            let bytes = _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), clamp.low), clamp.high);
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            let bytes = _mm512_permutexvar_epi32(order, _mm512_xor_si512(bytes, clamp.flip));
+            match rows {
+                1 => _mm512_storeu_si512(p.cast(), bytes),
+                2 => {
+                    _mm256_storeu_si256(p.cast(), _mm512_castsi512_si256(bytes));
+                    _mm256_storeu_si256(p.add(step).cast(), _mm512_extracti64x4_epi64::<1>(bytes));
+                }
+                _ => {
+                    _mm_storeu_si128(p.cast(), _mm512_castsi512_si128(bytes));
+                    _mm_storeu_si128(p.add(step).cast(), _mm512_extracti32x4_epi32::<1>(bytes));
+                    _mm_storeu_si128(p.add(2 * step).cast(), _mm512_extracti32x4_epi32::<2>(bytes));
+                    _mm_storeu_si128(p.add(3 * step).cast(), _mm512_extracti32x4_epi32::<3>(bytes));
+                }
+            }
+        }
     }
 
     #[inline(always)]
