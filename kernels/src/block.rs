@@ -185,7 +185,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                         acc: core::ptr::null_mut(),
                         add: false,
                     };
-                    direct::<K>(run, tile, terms.term, (block, first), col);
+                    direct::<K, F>(run, tile, terms.term, (block, first), col);
                     entered = K::MR;
                 }
                 // Rows that wait in the staging area.
@@ -213,7 +213,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                             add: k > 0,
                         };
                         // A copy of the microkernel in each loop would be too much code.
-                        if F::HOT || (F::SUMS && !K::DIRECT) {
+                        if F::HOT && !K::DIRECT {
                             K::tile(operands)
                         } else {
                             K::enter_tile(operands)
@@ -289,7 +289,7 @@ fn direct_rows<K: Microkernel, F: Finisher<K::Lanes>>(
     col: usize,
     scratch_needed: bool,
 ) -> usize {
-    let possible = K::DIRECT && F::SUMS && !scratch_needed && run.plan.block_k == run.plan.padded_k;
+    let possible = K::DIRECT && F::HOT && !scratch_needed && run.plan.block_k == run.plan.padded_k;
     if !possible || (run.epilogue.col_stride == 1 && run.n - col < K::NR) {
         return 0;
     }
@@ -303,7 +303,7 @@ fn direct_rows<K: Microkernel, F: Finisher<K::Lanes>>(
 /// # Safety
 /// As [`run`]; `direct_rows` has counted the rows.
 #[inline(always)]
-unsafe fn direct<K: Microkernel>(
+unsafe fn direct<K: Microkernel, F: Finisher<K::Lanes>>(
     run: &BlockRun<'_>,
     mut tile: Tile,
     mut row_terms: *const i32,
@@ -324,12 +324,22 @@ unsafe fn direct<K: Microkernel>(
         while row < end {
             let rows = if staged { staged_rows(K::MR).min(end - row) } else { end - row };
             let (to, row_stride) = if staged {
-                (staging.cast(), K::NR)
+                (staging, K::NR)
             } else {
-                (e.out.cast::<i32>().add(row * e.row_stride + col), e.row_stride)
+                (e.out.add((row * e.row_stride + col) * e.dest.size()), e.row_stride)
             };
-            tile.acc = to;
-            K::enter_direct(Direct { tiles: rows / K::MR, first: tile, row_stride, row_terms, column_terms });
+            let (tiles, first) = (rows / K::MR, tile);
+            K::enter_direct::<F>(Direct {
+                tiles,
+                first,
+                row_terms,
+                column_terms,
+                epilogue: e,
+                row,
+                col,
+                to,
+                row_stride,
+            });
             if staged {
                 let cols = K::NR.min(run.n - col);
                 K::enter_scatter(e, &Staged { from: staging, row, col, rows, cols });

@@ -169,7 +169,7 @@ pub struct TileAt {
 pub unsafe trait Finisher<L: Lanes>: 'static {
     /// Element of the output.
     type Out: Element;
-    /// Common enough for a copy of the microkernel in its loop.
+    /// Common enough for a loop of its own, and for a copy of the microkernel.
     const HOT: bool = false;
     /// What belongs to every element.
     type Common: Copy;
@@ -181,8 +181,6 @@ pub unsafe trait Finisher<L: Lanes>: 'static {
     const BY_ROW: bool = false;
     /// Whether outputs are read, too.
     const READS: bool = false;
-    /// Whether outputs are the sums and nothing else.
-    const SUMS: bool = false;
     /// Whether outputs are what [`Finisher::code`] gives, with a zero point and a clamp.
     const CODES: bool = false;
     /// Prepares a tile. Outputs may lie anywhere, so what is read later is read again after every store.
@@ -288,6 +286,26 @@ unsafe fn rows<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
     }
 }
 
+/// The clamp of `u8` and `i8` outputs.
+///
+/// # Safety
+/// Features of [`tile`].
+#[inline(always)]
+pub(crate) unsafe fn byte_clamp<L: Lanes>(e: &Epilogue<'_>) -> ByteClamp<L::I> {
+    let Finish { zero_point, low, high, .. } = *e.finish;
+    let raise = if e.dest == Dest::I8 { 128 } else { 0 };
+    let bytes = |code: i32| i32::from_ne_bytes([(code + raise) as u8; 4]);
+    // SAFETY: Features.
+    unsafe {
+        ByteClamp {
+            zero_point: L::splat((zero_point + raise) * 0x1_0001),
+            low: L::splat(bytes(low)),
+            high: L::splat(bytes(high)),
+            flip: L::splat(bytes(0)),
+        }
+    }
+}
+
 /// Finishes whole rows to bytes, four vectors at a time; returns how many.
 #[inline(always)]
 unsafe fn quads<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
@@ -299,17 +317,9 @@ unsafe fn quads<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
 ) -> usize {
     let vectors = K::NR / L::N;
     let rows = 4 / vectors;
-    let Finish { zero_point, low, high, .. } = *e.finish;
-    let raise = if e.dest == Dest::I8 { 128 } else { 0 };
-    let bytes = |code: i32| i32::from_ne_bytes([(code + raise) as u8; 4]);
     // SAFETY: the clauses of `tile`: rows of whole panels.
     unsafe {
-        let clamp = ByteClamp {
-            zero_point: L::splat((zero_point + raise) * 0x1_0001),
-            low: L::splat(bytes(low)),
-            high: L::splat(bytes(high)),
-            flip: L::splat(i32::from_ne_bytes([raise as u8; 4])),
-        };
+        let clamp = byte_clamp::<L>(e);
         let mut terms = [L::splat(0); 4];
         let mut columns = [F::columns(e, at.col); 4];
         for v in 0..vectors {

@@ -27,19 +27,27 @@ pub struct Tile {
     pub add: bool,
 }
 
-/// A column of whole tiles whose sums go straight to an `i32` output, [`Microkernel::DIRECT`].
+/// A column of whole tiles that are finished on registers, [`Microkernel::DIRECT`].
 #[derive(Clone, Copy, Debug)]
-pub struct Direct {
+pub struct Direct<'a> {
     /// How many tiles, one below the other.
     pub tiles: usize,
-    /// The first tile: `MR` rows; `acc` is its first output.
+    /// The first tile, `MR` rows; `acc` is not used.
     pub first: Tile,
-    /// Elements from an output row to the next.
-    pub row_stride: usize,
     /// What each sum of a row starts from, for all rows of all tiles.
     pub row_terms: *const i32,
     /// What each sum of a column starts from as well, `NR` of them, aligned to 64 bytes.
     pub column_terms: *const i32,
+    /// How to finish.
+    pub epilogue: &'a Epilogue<'a>,
+    /// First row and column in the job.
+    pub row: usize,
+    /// The column.
+    pub col: usize,
+    /// The first output.
+    pub to: *mut u8,
+    /// Elements from an output row to the next.
+    pub row_stride: usize,
 }
 
 /// A microkernel and the layouts it wants.
@@ -55,8 +63,8 @@ pub struct Direct {
 /// * **Rhs**: the same for `rhs`, `NR` members, [`Microkernel::RHS`]; aligned to 64 bytes at each panel's start.
 /// * **Acc**: `acc` is valid for reads and writes of `MR * NR` sums, aligned to 64 bytes, and initialized where
 ///   `add` is set.
-/// * **Direct**: of the tiles, the first is as above but for `acc`; lhs rows, outputs and terms reach the end of the
-///   last. Lhs rows are contiguous members ([`Panel::ROWS`]).
+/// * **Direct**: of the tiles, the first is as above but for `acc`; lhs rows, outputs, terms and what the epilogue has
+///   for rows reach the end of the last. Lhs rows are contiguous members ([`Panel::ROWS`]).
 /// * **Entered**: `enter(rows)` was called with the same `rows`, and `leave` was not since.
 #[allow(clippy::missing_safety_doc)] // the contract is the trait's
 pub unsafe trait Microkernel: Sized + 'static {
@@ -82,13 +90,13 @@ pub unsafe trait Microkernel: Sized + 'static {
     /// much less code, for kernels that need not be fast.
     const ONE_LOOP: bool = false;
 
-    /// Whether `enter_direct` is there: an override of the shared epilogue for `i32` output, where scratch tiles cost
-    /// too much (limits.md 6.2).
+    /// Whether `enter_direct` is there: an override of the shared epilogue for the common ways to finish, where the
+    /// way through a scratch tile costs too much (limits.md 6.2).
     const DIRECT: bool = false;
 
-    /// Multiplies whole tiles into an `i32` output: `out[i][j] = row_terms[i] + column_terms[j] + products`. Has the
-    /// kernel's features; `enter(MR)` was called.
-    unsafe fn enter_direct(direct: Direct) {
+    /// Multiplies whole tiles and finishes their sums by `F`, each `row_terms[i] + column_terms[j] + products`. Has
+    /// the kernel's features; `enter(MR)` was called.
+    unsafe fn enter_direct<F: Finisher<Self::Lanes>>(direct: Direct<'_>) {
         let _ = direct;
     }
 

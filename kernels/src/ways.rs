@@ -14,7 +14,7 @@ pub(crate) struct Sums<const ADD: bool>;
 // SAFETY: `put` writes one vector at `p`, and reads it where `READS` says so.
 unsafe impl<L: Lanes, const ADD: bool> Finisher<L> for Sums<ADD> {
     type Out = i32;
-    const SUMS: bool = !ADD;
+    const HOT: bool = !ADD;
     type Common = ();
     type Columns = ();
     type Row = ();
@@ -157,7 +157,7 @@ pub(crate) struct Fixed<R, T, const BY_ROW: bool>(PhantomData<(R, T)>);
 // SAFETY: `put` writes one vector at `p`.
 unsafe impl<L: Lanes, R: Rule, T: StoreCodes, const BY_ROW: bool> Finisher<L> for Fixed<R, T, BY_ROW> {
     type Out = T;
-    const HOT: bool = R::NEAR;
+    const HOT: bool = R::NEAR && size_of::<T>() == 1;
     const CODES: bool = true;
     type Common = Clamp<L::I>;
     type Columns = (L::I, L::I);
@@ -224,7 +224,7 @@ pub(crate) struct FloatCodes<T, const ROWS: bool>(PhantomData<T>);
 // SAFETY: `put` writes one vector at `p`.
 unsafe impl<L: Lanes, T: StoreCodes, const ROWS: bool> Finisher<L> for FloatCodes<T, ROWS> {
     type Out = T;
-    const HOT: bool = true;
+    const HOT: bool = size_of::<T>() == 1 && !ROWS;
     const CODES: bool = true;
     /// The clamp in floats, and the zero point.
     type Common = (L::F, L::F, L::I);

@@ -10,6 +10,7 @@
 //! Every height of a tile has a loop of its own. Lhs rows may lie anywhere, at any distance. A kernel gives its
 //! lanes, its instruction and its tile.
 
+use crate::finish::{Finisher, byte_clamp};
 use crate::lanes::Lanes;
 use crate::microkernel::{Direct, Microkernel, Tile};
 
@@ -50,9 +51,9 @@ macro_rules! dot_entries {
         const DIRECT: bool = true;
 
         #[target_feature(enable = $feature)]
-        unsafe fn enter_direct(direct: $crate::microkernel::Direct) {
+        unsafe fn enter_direct<F: $crate::finish::Finisher<Self::Lanes>>(direct: $crate::microkernel::Direct<'_>) {
             // SAFETY: passed on.
-            unsafe { $crate::x86::dot::direct::<Self, { $rows }, { $vectors }>(direct) }
+            unsafe { $crate::x86::dot::direct::<Self, F, { $rows }, { $vectors }>(&direct) }
         }
 
         $crate::microkernel::entries!($feature);
@@ -100,17 +101,18 @@ pub(super) unsafe fn multiply<K: Dot, const R: usize, const V: usize>(tile: Tile
     }
 }
 
-/// Multiplies whole tiles from their terms straight into the output.
+/// Multiplies whole tiles from their terms, and finishes them on registers.
 ///
 /// # Safety
 /// Features, Lhs, Rhs and Direct of [`Microkernel`], whose tile is `MR` x `V` vectors.
 #[inline(always)]
-pub(super) unsafe fn direct<K: Dot, const MR: usize, const V: usize>(direct: Direct) {
-    let Direct { tiles, first: mut tile, row_stride, mut row_terms, column_terms } = direct;
+pub(super) unsafe fn direct<K: Dot, F: Finisher<K::Lanes>, const MR: usize, const V: usize>(direct: &Direct<'_>) {
+    let Direct { first: mut tile, mut row_terms, mut row, .. } = *direct;
+    let mut to = direct.to.cast::<F::Out>();
     // SAFETY: Features, Lhs, Rhs; Direct: outputs and terms of every tile.
     unsafe {
-        for _ in 0..tiles {
-            let mut acc: Sums<K, MR, V> = [load::<K, V>(column_terms); MR];
+        for _ in 0..direct.tiles {
+            let mut acc: Sums<K, MR, V> = [load::<K, V>(direct.column_terms); MR];
             for (i, acc) in acc.iter_mut().enumerate() {
                 let term = K::Lanes::splat(*row_terms.add(i));
                 for acc in acc {
@@ -118,13 +120,61 @@ pub(super) unsafe fn direct<K: Dot, const MR: usize, const V: usize>(direct: Dir
                 }
             }
             add_products::<K, MR, V>(&mut acc, &tile);
-            for (i, acc) in acc.iter().enumerate() {
-                store::<K, V>(tile.acc.add(i * row_stride), acc);
-            }
+            finish::<K, F, MR, V>(&acc, direct, row, to);
             tile.lhs = tile.lhs.wrapping_add(MR * tile.lhs_member * K::LHS.elem.size());
-            tile.acc = tile.acc.wrapping_add(MR * row_stride);
-            row_terms = row_terms.wrapping_add(MR);
+            (row, row_terms) = (row + MR, row_terms.wrapping_add(MR));
+            to = to.wrapping_add(MR * direct.row_stride);
         }
+    }
+}
+
+/// Finishes a whole tile, its sums complete, with outputs from `to` on.
+///
+/// # Safety
+/// As [`direct`].
+#[inline(always)]
+unsafe fn finish<K: Dot, F: Finisher<K::Lanes>, const MR: usize, const V: usize>(
+    acc: &Sums<K, MR, V>,
+    direct: &Direct<'_>,
+    row: usize,
+    to: *mut F::Out,
+) {
+    let &Direct { epilogue, col, row_stride, .. } = direct;
+    // Codes are narrowed four vectors at a time.
+    let rows = if F::CODES { 4 / V } else { 1 };
+    const { assert!(V == 2 || V == 4) }
+    const { assert!(MR.is_multiple_of(4 / V)) }
+    // SAFETY: as `direct`.
+    unsafe {
+        let (common, clamp) = (F::common(epilogue), byte_clamp::<K::Lanes>(epilogue));
+        let mut columns = [F::columns(epilogue, col); V];
+        for (v, columns) in columns.iter_mut().enumerate() {
+            *columns = F::columns(epilogue, col + v * K::Lanes::N);
+        }
+        // Literal indices, so that sums stay in registers.
+        macro_rules! rows {
+            ($($i:literal)*) => {$(
+                if $i < MR && $i % rows == 0 {
+                    let to = to.wrapping_add($i * row_stride);
+                    let mut codes = [K::Lanes::splat(0); 4];
+                    for i in 0..rows {
+                        let factors = F::row(epilogue, row + $i + i);
+                        for v in 0..V {
+                            let (x, columns) = (acc[$i + i][v], &columns[v]);
+                            if F::CODES {
+                                codes[i * V + v] = F::code(&common, x, columns, &factors);
+                            } else {
+                                F::put(&common, x, columns, &factors, to.wrapping_add(v * K::Lanes::N));
+                            }
+                        }
+                    }
+                    if F::CODES {
+                        K::Lanes::store_codes(to.cast(), row_stride, rows, codes, &clamp);
+                    }
+                }
+            )*};
+        }
+        rows!(0 1 2 3 4 5 6 7 8 9 10 11 12 13);
     }
 }
 
