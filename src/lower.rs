@@ -111,7 +111,7 @@ pub(crate) fn finish<'a, O: Element>(
     })
 }
 
-/// Whether the shorter form of the default rule is exact (limits.md 6.1): every shift goes right, by e, and
+/// Whether the shorter form of the default rule, or of its kin, is exact (limits.md 6.1): every shift goes right, by e, and
 /// `|x| + 2^(e-1) < 2^31` for every sum x of `k` products of at most 255 * 255 and its biases.
 pub(crate) fn near<O>(stages: &Stages<'_, O>, k: usize) -> bool {
     let Scaling::Fixed(multipliers) = &stages.scaling else { return false };
@@ -120,7 +120,9 @@ pub(crate) fn near<O>(stages: &Stages<'_, O>, k: usize) -> bool {
         PerAxis::PerColumn(by) => by,
         PerAxis::PerRow(_) => return false,
     };
-    if stages.rounding != Rounding::DoubleAway || multipliers.iter().any(|by| by.shift() >= 0) {
+    if !matches!(stages.rounding, Rounding::DoubleAway | Rounding::DoubleUp)
+        || multipliers.iter().any(|by| by.shift() >= 0)
+    {
         return false;
     }
     let largest = |bias: Option<&[i32]>| {

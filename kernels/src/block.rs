@@ -316,7 +316,7 @@ unsafe fn direct<K: Microkernel, F: Finisher<K::Lanes>>(
     unsafe {
         let column_terms = run.workspace.add(room.scratch).cast::<i32>();
         for v in (0..K::NR).step_by(<K::Lanes as Lanes>::N) {
-            <K::Lanes as Lanes>::store(column_terms.add(v), column_term::<K::Lanes>(e, col + v));
+            <K::Lanes as Lanes>::store(column_terms.add(v), column_term::<K::Lanes, F>(e, col + v));
         }
         let staging = run.workspace.add(room.staging);
         let staged = e.col_stride != 1;

@@ -173,6 +173,8 @@ pub unsafe trait Finisher<L: Lanes>: 'static {
     const HOT: bool = false;
     /// What belongs to every element.
     type Common: Copy;
+    /// What is added to sums on their way here.
+    const OFFSET: i32 = 0;
     /// What belongs to a vector of columns.
     type Columns: Copy;
     /// What belongs to a row.
@@ -247,7 +249,7 @@ unsafe fn rows<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
             // Known bounds: both loops are unrolled.
             let mut v = 0;
             while v < K::NR {
-                let (term, columns) = (column_term::<L>(e, at.col + v), F::columns(e, at.col + v));
+                let (term, columns) = (column_term::<L, F>(e, at.col + v), F::columns(e, at.col + v));
                 let mut r = 0;
                 while r < K::MR {
                     let row = F::row(e, at.row + r);
@@ -266,7 +268,7 @@ unsafe fn rows<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
             while r < at.rows {
                 let row = F::row(e, at.row + r);
                 while v < at.cols {
-                    let (term, columns) = (column_term::<L>(e, at.col + v), F::columns(e, at.col + v));
+                    let (term, columns) = (column_term::<L, F>(e, at.col + v), F::columns(e, at.col + v));
                     one::<K, L, F>(&common, at, (r, v), term, &columns, &row, out.add(r * step + v));
                     v += L::N;
                 }
@@ -274,7 +276,7 @@ unsafe fn rows<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
             }
         } else {
             while v < at.cols {
-                let (term, columns) = (column_term::<L>(e, at.col + v), F::columns(e, at.col + v));
+                let (term, columns) = (column_term::<L, F>(e, at.col + v), F::columns(e, at.col + v));
                 while r < at.rows {
                     let row = F::row(e, at.row + r);
                     one::<K, L, F>(&common, at, (r, v), term, &columns, &row, out.add(r * step + v));
@@ -323,7 +325,7 @@ unsafe fn quads<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
         let mut terms = [L::splat(0); 4];
         let mut columns = [F::columns(e, at.col); 4];
         for v in 0..vectors {
-            terms[v] = column_term::<L>(e, at.col + v * L::N);
+            terms[v] = column_term::<L, F>(e, at.col + v * L::N);
             columns[v] = F::columns(e, at.col + v * L::N);
         }
         let mut r = 0;
@@ -345,16 +347,17 @@ unsafe fn quads<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
     }
 }
 
-/// `bias[j] - za * colsum[j]`, for a vector of columns.
+/// `bias[j] - za * colsum[j]`, for a vector of columns, and what the finisher wants to be added.
 ///
 /// # Safety
 /// Features and Finish of [`tile`].
 #[inline(always)]
-pub(crate) unsafe fn column_term<L: Lanes>(e: &Epilogue<'_>, col: usize) -> L::I {
+pub(crate) unsafe fn column_term<L: Lanes, F: Finisher<L>>(e: &Epilogue<'_>, col: usize) -> L::I {
     // SAFETY: Finish: both slices reach the end of the panel.
     unsafe {
         let sums = L::load(e.column_sums.as_ptr().add(col));
-        L::sub(L::load(e.finish.bias.as_ptr().add(col)), L::mul(L::splat(e.lhs_zero), sums))
+        let term = L::sub(L::load(e.finish.bias.as_ptr().add(col)), L::mul(L::splat(e.lhs_zero), sums));
+        if F::OFFSET == 0 { term } else { L::add(term, L::splat(F::OFFSET)) }
     }
 }
 

@@ -58,14 +58,14 @@ pub unsafe trait Lanes: Sized + 'static {
     unsafe fn splat_f(x: f32) -> Self::F;
     /// The nearest float, ties to even.
     unsafe fn to_f(x: Self::I) -> Self::F;
-    /// The nearest integer, ties to even; |x| < 2^22, or x < 2^31 for lanes with [`Lanes::QUADS`], the integer then
-    /// being at least `i32::MIN`.
+    /// The nearest integer, ties to even; |x| < 2^22. Lanes with [`Lanes::QUADS`] take all x < 2^31, and NaN: what is
+    /// less than `i32::MIN`, or NaN, becomes that.
     unsafe fn to_i(x: Self::F) -> Self::I;
     /// Never fused with an addition.
     unsafe fn mul_f(a: Self::F, b: Self::F) -> Self::F;
     /// Sum, rounded to nearest even.
     unsafe fn add_f(a: Self::F, b: Self::F) -> Self::F;
-    /// The smaller; `b` if `a` is NaN.
+    /// The smaller; `b` if either is NaN.
     unsafe fn min_f(a: Self::F, b: Self::F) -> Self::F;
     /// The larger; `b` if `a` is NaN.
     unsafe fn max_f(a: Self::F, b: Self::F) -> Self::F;
@@ -92,6 +92,8 @@ pub unsafe trait Lanes: Sized + 'static {
         unsafe { Factor::<Self>::new(m, s).apply::<R>(x) }
     }
 
+    /// Whether the forms of [`Rule::NEAR`] are shorter than what these lanes do otherwise.
+    const NEAR: bool = true;
     /// Whether a rule costs so much that choosing it for each vector does not matter; then there is one loop for all
     /// rules instead of one each, and [`Lanes::requantize_any`] is what it calls.
     const RULE_AT_RUN_TIME: bool = false;
@@ -121,8 +123,10 @@ pub trait Rule: 'static {
     /// The rule.
     const ROUNDING: Rounding;
     /// Whether the plan has proven `|x| + 2^(-s-1) < 2^31` and every shift to be negative, which allows the
-    /// shorter form of limits.md 6.1.
+    /// shorter form of limits.md 6.1. It takes sums that were raised by 2^31.
     const NEAR: bool = false;
+    /// What is added to sums beforehand; wraps.
+    const OFFSET: i32 = if Self::NEAR { i32::MIN } else { 0 };
 }
 
 macro_rules! rules {
@@ -146,6 +150,14 @@ impl Rule for AnyRule {
 pub struct DoubleAwayNear;
 impl Rule for DoubleAwayNear {
     const ROUNDING: Rounding = Rounding::DoubleAway;
+    const NEAR: bool = true;
+}
+
+/// [`DoubleUp`], likewise; and [`DoubleAway`], if the clamp starts at the zero point or above: they differ only where
+/// both are below it.
+pub struct DoubleUpNear;
+impl Rule for DoubleUpNear {
+    const ROUNDING: Rounding = Rounding::DoubleUp;
     const NEAR: bool = true;
 }
 
@@ -181,7 +193,7 @@ impl<L: Lanes> Factor<L> {
         // SAFETY: Features, promised by our caller; no pointers.
         unsafe {
             if R::NEAR {
-                return self.double_away_near(x);
+                return self.near(x, matches!(R::ROUNDING, Rounding::DoubleAway));
             }
             match R::ROUNDING {
                 Rounding::DoubleAway => self.divide_away(self.high_mul(L::shl(x, self.left))),
@@ -284,17 +296,18 @@ impl<L: Lanes> Factor<L> {
         }
     }
 
-    /// [`Rounding::DoubleAway`] in one product, one sum and one shift (limits.md 6.1): with half = 2^(e-1) - 1,
-    /// the high dword of `X * 2m + 2^31`, plus half - m, is the first rounding plus half; [x >= 0] is the top
-    /// bit of X.
+    /// Both roundings in one product, one sum and one shift (limits.md 6.1), of X = x + 2^31: with half = 2^(e-1),
+    /// the high dword of `X * 2m + 2^31`, plus half - m, is the first rounding plus half; where ties go away from
+    /// zero, half is one less, and the top bit of X, [x >= 0], is added.
     #[inline(always)]
-    unsafe fn double_away_near(&self, x: L::I) -> L::I {
+    unsafe fn near(&self, x: L::I, away: bool) -> L::I {
         // SAFETY: Features.
         unsafe {
-            let half = L::sub(L::shl(L::splat(1), L::sub(self.right, L::splat(1))), L::splat(1));
-            let x = L::xor(x, L::splat(i32::MIN));
+            let half = L::shl(L::splat(1), L::sub(self.right, L::splat(1)));
+            let half = if away { L::sub(half, L::splat(1)) } else { half };
             let sum = L::add(L::mul_hi(x, self.m2, L::splat(i32::MIN)), L::sub(half, self.m));
-            L::sar(L::add(sum, L::shr(x, L::splat(31))), self.right)
+            let sum = if away { L::add(sum, L::shr(x, L::splat(31))) } else { sum };
+            L::sar(sum, self.right)
         }
     }
 }

@@ -157,7 +157,9 @@ pub(crate) struct Fixed<R, T, const BY_ROW: bool>(PhantomData<(R, T)>);
 // SAFETY: `put` writes one vector at `p`.
 unsafe impl<L: Lanes, R: Rule, T: StoreCodes, const BY_ROW: bool> Finisher<L> for Fixed<R, T, BY_ROW> {
     type Out = T;
-    const HOT: bool = R::NEAR && size_of::<T>() == 1;
+    const HOT: bool =
+        size_of::<T>() == 1 && (R::NEAR || (!L::NEAR && !BY_ROW && matches!(R::ROUNDING, Rounding::DoubleAway)));
+    const OFFSET: i32 = R::OFFSET;
     const CODES: bool = true;
     type Common = Clamp<L::I>;
     type Columns = (L::I, L::I);
@@ -258,8 +260,8 @@ unsafe impl<L: Lanes, T: StoreCodes, const ROWS: bool> Finisher<L> for FloatCode
 
     #[inline(always)]
     unsafe fn code(_: &Self::Common, x: L::I, columns: &L::F, row: &f32) -> L::I {
-        // SAFETY: Features. Below 2^31, as an integer must be, and beyond any code.
-        unsafe { L::to_i(L::min_f(scaled::<L, ROWS>(x, columns, *row), L::splat_f(1e9))) }
+        // SAFETY: Features. Below 2^31, as an integer must be, and beyond any code; NaN stays what it is.
+        unsafe { L::to_i(L::min_f(L::splat_f(1e9), scaled::<L, ROWS>(x, columns, *row))) }
     }
 
     #[inline(always)]
@@ -299,23 +301,28 @@ pub(crate) trait WithFinisher<L: Lanes> {
 pub(crate) unsafe fn with_finisher<L: Lanes, W: WithFinisher<L>>(e: &Epilogue<'_>, then: W) {
     // SAFETY: passed on.
     unsafe {
-        match (e.dest, &e.finish.scale) {
-            (Dest::I32, _) if e.finish.accumulate => then.call::<Sums<true>>(),
-            (Dest::I32, _) => then.call::<Sums<false>>(),
-            (Dest::F32, _) => then.call::<Floats>(),
-            (Dest::U8 | Dest::I8, scale) => codes::<L, u8, W>(scale, then),
-            (Dest::I16, scale) => codes::<L, i16, W>(scale, then),
+        match e.dest {
+            Dest::I32 if e.finish.accumulate => then.call::<Sums<true>>(),
+            Dest::I32 => then.call::<Sums<false>>(),
+            Dest::F32 => then.call::<Floats>(),
+            Dest::U8 | Dest::I8 => codes::<L, u8, W>(e.finish, then),
+            Dest::I16 => codes::<L, i16, W>(e.finish, then),
         }
     }
 }
 
 #[inline(always)]
-unsafe fn codes<L: Lanes, T: StoreCodes, W: WithFinisher<L>>(scale: &Scale<'_>, then: W) {
+unsafe fn codes<L: Lanes, T: StoreCodes, W: WithFinisher<L>>(finish: &Finish<'_>, then: W) {
     // SAFETY: passed on.
     unsafe {
-        match scale {
-            Scale::Columns { rounding: Rounding::DoubleAway, near: true, .. } if !L::RULE_AT_RUN_TIME => {
-                then.call::<Fixed<DoubleAwayNear, T, false>>();
+        match &finish.scale {
+            Scale::Columns { rounding, near: true, .. } if L::NEAR && !L::RULE_AT_RUN_TIME => {
+                let from_zero = finish.low >= finish.zero_point;
+                match rounding {
+                    Rounding::DoubleAway if !from_zero => then.call::<Fixed<DoubleAwayNear, T, false>>(),
+                    Rounding::DoubleAway | Rounding::DoubleUp => then.call::<Fixed<DoubleUpNear, T, false>>(),
+                    _ => fixed::<L, T, W, false>(*rounding, then),
+                }
             }
             Scale::Columns { rounding, .. } => fixed::<L, T, W, false>(*rounding, then),
             Scale::Rows { rounding, .. } => fixed::<L, T, W, true>(*rounding, then),

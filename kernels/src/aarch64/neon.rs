@@ -234,8 +234,8 @@ unsafe impl Lanes for NeonLanes {
 
     #[inline(always)]
     unsafe fn to_i(x: float32x4_t) -> int32x4_t {
-        // SAFETY: Features.
-        unsafe { vcvtnq_s32_f32(x) }
+        // SAFETY: Features. Of NaN and a number, `fmaxnm` takes the number.
+        unsafe { vcvtnq_s32_f32(vmaxnmq_f32(x, vdupq_n_f32(-3e9))) }
     }
 
     #[inline(always)]
@@ -262,6 +262,7 @@ unsafe impl Lanes for NeonLanes {
         unsafe { vbslq_f32(vcgtq_f32(a, b), a, b) }
     }
 
+    const NEAR: bool = false;
     const QUADS: bool = true;
 
     #[inline(always)]

@@ -3,6 +3,7 @@
 use core::arch::x86_64::*;
 
 use crate::lanes::{ByteClamp, Factor, Lanes, Rule};
+use crate::rounding::Rounding;
 
 /// Sixteen lanes.
 pub struct ZmmLanes;
@@ -211,26 +212,32 @@ unsafe impl Lanes for ZmmLanes {
     #[inline(always)]
     unsafe fn requantize<R: Rule>(x: __m512i, m: __m512i, s: __m512i) -> __m512i {
         // SAFETY: Features.
-        unsafe { if R::NEAR { double_away_near(x, m, s) } else { Factor::<Self>::new(m, s).apply::<R>(x) } }
+        unsafe {
+            if R::NEAR {
+                near(x, m, s, matches!(R::ROUNDING, Rounding::DoubleAway))
+            } else {
+                Factor::<Self>::new(m, s).apply::<R>(x)
+            }
+        }
     }
 }
 
-/// The short form of [`Factor::apply`] with `half - m` in the constant of the product: an addition less.
+/// The short forms of [`Factor::apply`] with `half - m` in the constant of the product: an addition less.
 #[inline(always)]
-unsafe fn double_away_near(x: __m512i, m: __m512i, s: __m512i) -> __m512i {
+unsafe fn near(x: __m512i, m: __m512i, s: __m512i, away: bool) -> __m512i {
     // SAFETY: Features.
     unsafe {
         let (ones, top) = (_mm512_set1_epi32(-1), _mm512_set1_epi64(1 << 31));
         let m2 = _mm512_add_epi32(m, m);
-        let half = _mm512_add_epi32(_mm512_sllv_epi32(_mm512_set1_epi32(1), _mm512_xor_si512(s, ones)), ones);
+        let half = _mm512_sllv_epi32(_mm512_set1_epi32(1), _mm512_xor_si512(s, ones));
+        let half = if away { _mm512_add_epi32(half, ones) } else { half };
         let upper = _mm512_sub_epi32(half, m);
         let even = _mm512_or_si512(_mm512_slli_epi64::<32>(upper), top);
         let odd = _mm512_mask_mov_epi32(top, 0xaaaa, upper);
-        let x = _mm512_xor_si512(x, _mm512_set1_epi32(i32::MIN));
         let even = _mm512_add_epi64(_mm512_mul_epu32(x, m2), even);
         let moved = _mm512_mul_epu32(_mm512_srli_epi64::<32>(x), _mm512_srli_epi64::<32>(m2));
         let sum = merge(even, _mm512_add_epi64(moved, odd));
-        let sum = _mm512_add_epi32(sum, _mm512_srli_epi32::<31>(x));
+        let sum = if away { _mm512_add_epi32(sum, _mm512_srli_epi32::<31>(x)) } else { sum };
         _mm512_srav_epi32(sum, _mm512_sub_epi32(_mm512_setzero_si512(), s))
     }
 }

@@ -48,8 +48,9 @@ impl Kind {
                     kinds.push((dest, Scaling::Fixed { rounding, axis, near: false }));
                 }
             }
-            let (rounding, axis) = (Rounding::DoubleAway, Axis::Column);
-            kinds.push((dest, Scaling::Fixed { rounding, axis, near: true }));
+            for rounding in [Rounding::DoubleAway, Rounding::DoubleUp] {
+                kinds.push((dest, Scaling::Fixed { rounding, axis: Axis::Column, near: true }));
+            }
             kinds.extend([false, true].map(|rows| (dest, Scaling::Float { rows })));
         }
         kinds.into_iter().map(|(dest, scaling)| Self { dest, scaling }).collect()
@@ -154,7 +155,8 @@ impl<'a> Maker<'a> {
                 Scaling::Float { rows: each } => {
                     // Half of the factors are 1, so that ties made for a column stay ties.
                     let factor = |_| if rng.one_in(2) { 1.0 } else { rng.real(-3, 3) };
-                    let factors = if each { PerRow::Each(&*arena.slice(rows, factor)) } else { PerRow::One(1.0) };
+                    let factors =
+                        if each { PerRow::Each(&*arena.slice(rows, factor)) } else { PerRow::One(factor(0)) };
                     Scale::Float { columns: arena.slice(columns, |_| by().float()), rows: factors }
                 }
             },
