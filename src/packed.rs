@@ -11,9 +11,9 @@ use core::fmt;
 
 use aligned_vec::{AVec, ConstAlign};
 use zeropoint_kernels::bytes::{numbers, numbers_mut};
-use zeropoint_kernels::{Backend, Code, Error, Name, Quantized, Side, Weights, ZeroPoint};
+use zeropoint_kernels::{Backend, Code, Effort, Error, Name, Quantized, Shares, Side, Weights, ZeroPoint};
 
-use crate::dispatch;
+use crate::{dispatch, plan};
 
 /// Bytes that start at a cache line.
 pub(crate) type Aligned = AVec<u8, ConstAlign<64>>;
@@ -32,10 +32,12 @@ pub(crate) fn aligned(argument: &'static str, bytes: usize) -> Result<Aligned, E
 /// How to pack.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PackOptions {
-    /// The backend to pack for; [`selected`](crate::selected) if `None`.
+    /// The kernel to pack for; if `None`, the one of the [`selected`](crate::selected) backend that suits the weights.
     pub backend: Option<Backend>,
     /// How many rows the other side is expected to have, if known: a hint for the choice of a kernel.
     pub expected_rows: Option<usize>,
+    /// How long to look for an order of the weights that allows a faster instruction.
+    pub effort: Effort,
 }
 
 /// The constant side of products, packed for one kernel. Clones share their storage.
@@ -54,6 +56,7 @@ pub struct Packed<'a> {
     storage: Storage<'a>,
     header: Header,
     layout: Layout,
+    shares: Option<Shares>,
 }
 
 #[derive(Clone)]
@@ -160,6 +163,11 @@ impl Header {
         }
         Ok((header, layout))
     }
+
+    /// Checks what a kernel relies on.
+    fn verify(&self, blob: &[u8], layout: Layout) -> Result<Option<Shares>, Error> {
+        self.backend.verify(self.n, self.k, &blob[layout.panels..])
+    }
 }
 
 /// FNV-1a over 64-bit words (tail bytes one by one), without the checksum itself. It finds accidents, not attacks;
@@ -215,18 +223,39 @@ impl Packed<'static> {
     /// Weights from stored bytes, copied.
     ///
     /// # Errors
-    /// [`Error::Packed`] if they are of another format, kernel, length or byte order, or damaged;
+    /// [`Error::Packed`] if they are of another format, kernel, length or byte order, damaged, or their proof fails;
     /// [`Error::Memory`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let (header, layout) = Header::read(bytes)?;
+        let shares = header.verify(bytes, layout)?;
         let mut blob = aligned("packed", bytes.len())?;
         blob.copy_from_slice(bytes);
-        Ok(Self { storage: Storage::Owned(Arc::new(blob)), header, layout })
+        Ok(Self { storage: Storage::Owned(Arc::new(blob)), header, layout, shares })
     }
 }
 
 fn pack<C: Code>(rhs: Quantized<'_, C>, side: Side, options: PackOptions) -> Result<Packed<'static>, Error> {
-    let backend = options.backend.map_or_else(dispatch::selected, Ok)?;
+    let PackOptions { backend, effort, .. } = options;
+    if let Some(backend) = backend {
+        return pack_for(backend, rhs, side, effort);
+    }
+    let backend = dispatch::selected()?;
+    // Whether a proof pays is known once it was tried.
+    if let Some(proven) = plan::proven(backend) {
+        let packed = pack_for(proven, rhs, side, effort)?;
+        if packed.shares.is_some_and(|shares| plan::proof_pays(backend, shares, packed.k(), packed.columns())) {
+            return Ok(packed);
+        }
+    }
+    pack_for(backend, rhs, side, effort)
+}
+
+fn pack_for<C: Code>(
+    backend: Backend,
+    rhs: Quantized<'_, C>,
+    side: Side,
+    effort: Effort,
+) -> Result<Packed<'static>, Error> {
     let Quantized { codes, zero_point } = rhs;
     let (k, n) = (codes.rows(), codes.cols());
     let (argument, (low, high)) = (if side == Side::Rhs { "rhs" } else { "lhs" }, C::RANGE);
@@ -240,7 +269,8 @@ fn pack<C: Code>(rhs: Quantized<'_, C>, side: Side, options: PackOptions) -> Res
     let mut blob = aligned("packed", layout.total)?;
     let (head, panels) = blob.split_at_mut(layout.panels);
     let sums = numbers_mut::<i32>("sums", &mut head[layout.sums..], n)?;
-    backend.pack(Side::Rhs, codes, panels, Some(sums))?;
+    backend.pack_with(Side::Rhs, codes, panels, Some(sums), effort)?;
+    let shares = backend.verify(n, k, panels)?;
     if let ZeroPoint::Each(values) = zero_point {
         let to = numbers_mut::<i32>("zero points", &mut head[layout.zeros..], n)?;
         for (to, value) in to.iter_mut().zip(values) {
@@ -248,7 +278,7 @@ fn pack<C: Code>(rhs: Quantized<'_, C>, side: Side, options: PackOptions) -> Res
         }
     }
     header.write(&mut blob);
-    Ok(Packed { storage: Storage::Owned(Arc::new(blob)), header, layout })
+    Ok(Packed { storage: Storage::Owned(Arc::new(blob)), header, layout, shares })
 }
 
 impl<'a> Packed<'a> {
@@ -258,7 +288,8 @@ impl<'a> Packed<'a> {
     /// As [`Packed::from_bytes`], and [`Error::Length`] if the bytes are not aligned to 64.
     pub fn borrow(bytes: &'a [u8]) -> Result<Self, Error> {
         let (header, layout) = Header::read(bytes)?;
-        let packed = Self { storage: Storage::Borrowed(bytes), header, layout };
+        let shares = header.verify(bytes, layout)?;
+        let packed = Self { storage: Storage::Borrowed(bytes), header, layout, shares };
         if !bytes.as_ptr().addr().is_multiple_of(64) {
             let got = bytes.len() - bytes.as_ptr().align_offset(64).min(bytes.len());
             return Err(Error::Length { argument: "aligned bytes", expected: bytes.len(), got });
@@ -277,6 +308,11 @@ impl<'a> Packed<'a> {
     /// The backend that the weights are packed for.
     pub fn backend(&self) -> Backend {
         self.header.backend
+    }
+
+    /// Which share of the weights is multiplied how, if the kernel is one for which they carry a proof.
+    pub fn shares(&self) -> Option<Shares> {
+        self.shares
     }
 
     /// Which side of the product is packed.

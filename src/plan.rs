@@ -1,6 +1,6 @@
 //! Every heuristic of the library. Numbers in, numbers out; each can be explained.
 
-use zeropoint_kernels::{Backend, Blocking, Elem};
+use zeropoint_kernels::{Backend, Blocking, Elem, Shares, available};
 
 /// Bytes of packed lhs that stay in L2 while panels of rhs pass.
 const LHS_IN_L2: usize = 384 << 10;
@@ -12,6 +12,18 @@ const RHS_IN_L1: usize = 16 << 10;
 const PANEL_IN_L2: usize = 96 << 10;
 /// Blocks a thread gets at least, so that a slow thread holds up little.
 const BLOCKS_A_THREAD: usize = 4;
+
+/// The kernel of a backend for weights that carry a proof, if it has one.
+pub(crate) fn proven(backend: Backend) -> Option<Backend> {
+    available().find(|other| other.name() == backend.name() && other.is_proven())
+}
+
+/// Whether weights multiplied as `shares` says are faster than on `backend`, whose kernel needs no proof.
+pub(crate) fn proof_pays(backend: Backend, shares: Shares, k: usize, n: usize) -> bool {
+    // Steps of eight k and sixteen columns, where padding counts.
+    let [k, n] = [(k, backend.k_step()), (n, backend.nr())].map(|(size, unit)| size.next_multiple_of(unit));
+    shares.cost() < (k * n).saturating_mul(Shares::ALWAYS_EXACT) / 128
+}
 
 /// How a product is cut for the caches of one core.
 pub(crate) fn blocking(backend: Backend, n: usize, k: usize) -> Blocking {

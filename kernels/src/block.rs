@@ -5,6 +5,7 @@
 use crate::backend::Backend;
 use crate::finish::{Epilogue, Finisher, PerRow, RowTerms, TileAt, column_term, rank_one, tile};
 use crate::lanes::Lanes;
+use crate::matching::Effort;
 use crate::microkernel::{Direct, Microkernel, Tile};
 use crate::packing::{PackRun, Side, Source};
 use crate::scatter::{Staged, staged_rows};
@@ -30,6 +31,8 @@ pub(crate) struct Room {
     /// Scratch tiles, and the step from one to the next: 0 if K is not split and one suffices.
     pub scratch: usize,
     pub tile_step: usize,
+    /// A kernel's own room, [`Tile::buffer`].
+    pub buffer: usize,
     /// Tiles on their way to an output without contiguous rows.
     pub staging: usize,
     /// Bytes in all.
@@ -147,6 +150,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
         let lhs = run.workspace.add(room.lhs);
         let scratch = run.workspace.add(room.scratch);
         let staging = run.workspace.add(room.staging);
+        let buffer = run.workspace.add(room.buffer);
         let mut block = 0;
         while block < run.m {
             let block_m = run.plan.block_rows.min(run.m - block);
@@ -165,6 +169,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                         rhs,
                         acc: core::ptr::null_mut(),
                         add: false,
+                        buffer,
                     };
                     direct::<K>(run, tile, terms.term, (block, first), col);
                 }
@@ -185,9 +190,10 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                             k: piece,
                             lhs: lhs.add(at * lhs_size),
                             lhs_member: lhs_strides.member,
-                            rhs: rhs.add(rhs_strides.offset(0, k) * rhs_size),
+                            rhs: if K::PROVEN { rhs } else { rhs.add(rhs_strides.offset(0, k) * rhs_size) },
                             acc,
                             add: k > 0,
+                            buffer,
                         };
                         // A copy of the microkernel in each loop would be too much code.
                         if F::HOT || (F::SUMS && !K::DIRECT) {
@@ -228,7 +234,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                         break;
                     }
                 }
-                rhs = rhs.wrapping_add(rhs_strides.panel * rhs_size);
+                rhs = rhs.wrapping_add(run.plan.panel);
                 col += K::NR;
             }
             K::leave();
@@ -328,6 +334,7 @@ unsafe fn pack_rows<K: Microkernel>(run: &BlockRun<'_>, first: usize, count: usi
             padded_k: run.plan.padded_k,
             out: run.workspace.add(run.plan.room.lhs),
             sums: if sums_needed { term } else { core::ptr::null_mut() },
+            effort: Effort::Fast,
         });
         let k = run.plan.k as i32;
         let (rhs_zero, offset) = (run.rhs_zero, run.lhs_offset);

@@ -25,6 +25,8 @@ pub struct Tile {
     pub acc: *mut i32,
     /// Add to the sums instead of storing them.
     pub add: bool,
+    /// Room that the kernel may use, if it is [`Microkernel::PROVEN`]: a reordered copy of `MR` rows.
+    pub buffer: *mut u8,
 }
 
 /// A column of whole tiles whose sums go straight to an `i32` output, [`Microkernel::DIRECT`].
@@ -55,6 +57,9 @@ pub struct Direct {
 /// * **Rhs**: the same for `rhs`, `NR` members, [`Microkernel::RHS`]; aligned to 64 bytes at each panel's start.
 /// * **Acc**: `acc` is valid for reads and writes of `MR * NR` sums, aligned to 64 bytes, and initialized where
 ///   `add` is set.
+/// * **Buffer**: of a kernel that is `PROVEN`, `buffer` is valid for reads and writes of `MR` rows of
+///   `proven::buffer_step(k)` bytes, initialized; `k` is all of K, and `rhs` has whole strips (`proven.rs`), of any
+///   bytes: no header may lead the kernel out of them. The sums are right if `proven::verify` takes them.
 /// * **Direct**: of the tiles, the first is as above but for `acc`; lhs rows, outputs and terms reach the end of the
 ///   last. Lhs rows are contiguous members ([`Panel::ROWS`]).
 /// * **Entered**: `enter(rows)` was called with the same `rows`, and `leave` was not since.
@@ -76,6 +81,8 @@ pub unsafe trait Microkernel: Sized + 'static {
     const LHS: Panel;
     /// Layout of rhs; its width is `NR`.
     const RHS: Panel;
+    /// Panels of rhs carry a proof, and have the layout of `proven.rs`; `RHS` only states their width and type.
+    const PROVEN: bool = false;
     /// The lanes of its epilogue.
     type Lanes: Lanes;
     /// One block loop that calls the epilogue, instead of a loop with the epilogue inlined for each way to finish:
