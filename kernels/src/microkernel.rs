@@ -25,7 +25,7 @@ pub struct Tile {
     pub acc: *mut i32,
     /// Add to the sums instead of storing them.
     pub add: bool,
-    /// Room that the kernel may use, if it is [`Microkernel::PROVEN`]: a reordered copy of `MR` rows.
+    /// Room that the kernel may use, if it is [`Microkernel::PROVEN`]: copies of `MR` rows in the order of each strip.
     pub buffer: *mut u8,
 }
 
@@ -57,8 +57,8 @@ pub struct Direct {
 /// * **Rhs**: the same for `rhs`, `NR` members, [`Microkernel::RHS`]; aligned to 64 bytes at each panel's start.
 /// * **Acc**: `acc` is valid for reads and writes of `MR * NR` sums, aligned to 64 bytes, and initialized where
 ///   `add` is set.
-/// * **Buffer**: of a kernel that is `PROVEN`, `buffer` is valid for reads and writes of `MR` rows of
-///   `proven::buffer_step(k)` bytes, initialized; `k` is all of K, and `rhs` has whole strips (`proven.rs`), of any
+/// * **Buffer**: of a kernel that is `PROVEN`, `buffer` is valid for reads and writes of `MR` rows a
+///   strip, `proven::buffer_step(k)` bytes each, initialized; `k` is all of K, and `rhs` has whole strips (`proven.rs`), of any
 ///   bytes: no header may lead the kernel out of them. The sums are right if `proven::verify` takes them.
 /// * **Direct**: of the tiles, the first is as above but for `acc`; lhs rows, outputs and terms reach the end of the
 ///   last. Lhs rows are contiguous members ([`Panel::ROWS`]).

@@ -73,9 +73,9 @@ impl Row {
         }
     }
 
-    /// Bytes of `Tile::buffer`.
+    /// Bytes of `Tile::buffer`: a copy of lhs for each strip.
     fn buffer_bytes(&self, padded_k: usize) -> Result<usize, Error> {
-        let rows = if self.proven { self.mr } else { 0 };
+        let rows = if self.proven { proven::PANEL / proven::STRIP * self.mr } else { 0 };
         times("workspace", rows, plus("workspace", padded_k, proven::buffer_step(0))?)
     }
 }

@@ -20,13 +20,17 @@ use super::avx2_bytes::Avx2Bytes;
 use crate::cpu::Features;
 use crate::microkernel::{Direct, Microkernel, Tile, entries};
 use crate::panel::{Elem, Panel};
-use crate::proven::{BLOCK, BLOCK_BYTES, KINDS, Kind, PANEL, STEP_BYTES, STRIP, Strip, buffer_step, road};
+use crate::proven::{
+    BLOCK, BLOCK_BYTES, KINDS, Kind, PANEL, STEP_BYTES, STEPS, STRIP, Strip, WINDOW, buffer_step, road,
+};
 
 /// The microkernel.
 pub struct Avx2Proven;
 
 const MR: usize = 6;
 const NR: usize = PANEL;
+/// Strips of a panel.
+const STRIPS: usize = NR / STRIP;
 /// Rows that are multiplied at a time.
 const ROWS: usize = 3;
 
@@ -48,7 +52,7 @@ unsafe impl Microkernel for Avx2Proven {
     #[inline(always)]
     unsafe fn tile(tile: Tile) {
         // SAFETY: Features, Lhs, Rhs, Acc, passed on.
-        unsafe { strips(&tile, &Scratch { acc: tile.acc, add: tile.add }) }
+        unsafe { strips(&tile, &Scratch { acc: tile.acc, add: tile.add }, false, false) }
     }
 
     const DIRECT: bool = true;
@@ -56,9 +60,10 @@ unsafe impl Microkernel for Avx2Proven {
     #[target_feature(enable = "avx2")]
     unsafe fn enter_direct(direct: Direct) {
         let Direct { tiles, first: mut tile, row_stride, mut row_terms, column_terms } = direct;
-        for _ in 0..tiles {
+        for index in 0..tiles {
+            let output = Output { out: tile.acc, row_stride, row_terms, column_terms };
             // SAFETY: Features, Lhs, Rhs; Direct: outputs and terms of every tile.
-            unsafe { strips(&tile, &Output { out: tile.acc, row_stride, row_terms, column_terms }) }
+            unsafe { strips(&tile, &output, index > 0, index + 1 < tiles) }
             tile.lhs = tile.lhs.wrapping_add(MR * tile.lhs_member);
             tile.acc = tile.acc.wrapping_add(MR * row_stride);
             row_terms = row_terms.wrapping_add(MR);
@@ -154,108 +159,194 @@ unsafe fn store<const R: usize>(out: *mut i32, row_stride: usize, row: usize, co
     }
 }
 
-/// Multiplies the rows of a tile by both strips of a panel.
+/// Multiplies the rows of a tile by both strips of a panel, three rows at a time. Each pass has the rows of the next
+/// one copied as well; `ready` says that this was done for the first, `more` that another tile follows.
 #[inline(always)]
-unsafe fn strips<E: Ends>(tile: &Tile, ends: &E) {
+unsafe fn strips<E: Ends>(tile: &Tile, ends: &E, ready: bool, more: bool) {
     let strip = Strip::of(tile.k);
     let step = buffer_step(tile.k);
-    // SAFETY: Features, Lhs, Rhs, Acc or Direct; Buffer: rows of `step` bytes.
+    // SAFETY: Features, Lhs, Rhs, Acc or Direct, Buffer. Rows of the next tile follow on those of this one, in memory,
+    // not in the buffer.
     unsafe {
-        for index in 0..NR / STRIP {
-            let rhs = tile.rhs.add(index * strip.bytes);
-            let road = rhs.add(Strip::ROAD).cast::<u32>().read();
-            let (lhs, ld) = if road == road::IN_PLACE {
-                (tile.lhs, tile.lhs_member)
-            } else {
-                (tile.buffer.cast_const(), step)
+        let road = |index: usize| tile.rhs.add(index * strip.bytes + Strip::ROAD).cast::<u32>().read();
+        let roads = [road(0), road(1)];
+        let copy = |index: usize, row: usize| Copy {
+            rhs: tile.rhs.add(index * strip.bytes),
+            from: tile.lhs.wrapping_add(row * tile.lhs_member),
+            from_step: tile.lhs_member,
+            to: tile.buffer.wrapping_add((index * MR + row % MR) * step),
+            to_step: step,
+        };
+        if roads[0] == road::OWN && !ready {
+            copy(0, 0).now(&strip, ROWS.min(tile.rows));
+        }
+        for index in 0..STRIPS {
+            let (lhs, ld) = match roads[index] {
+                road::IN_PLACE => (tile.lhs, tile.lhs_member),
+                road::OWN => (tile.buffer.add(index * MR * step).cast_const(), step),
+                _ => (tile.buffer.cast_const(), step),
             };
-            if road == road::OWN {
-                shuffle(tile, rhs, &strip, step);
-            }
-            let mut row = 0;
-            while row < tile.rows {
-                let lhs = lhs.add(row * ld);
-                let column = index * STRIP;
-                match tile.rows - row {
-                    1 => multiply::<1, E>(rhs, &strip, lhs, ld, ends, row, column),
-                    2 => multiply::<2, E>(rhs, &strip, lhs, ld, ends, row, column),
-                    _ => multiply::<ROWS, E>(rhs, &strip, lhs, ld, ends, row, column),
+            let rhs = tile.rhs.add(index * strip.bytes);
+            for row in (0..tile.rows).step_by(ROWS) {
+                let left = tile.rows - row;
+                let (next, next_row, rows) = match (left > ROWS, index + 1 < STRIPS) {
+                    (true, _) => (index, row + ROWS, left - ROWS),
+                    (false, true) => (index + 1, 0, tile.rows),
+                    (false, false) => (0, MR, if more { MR } else { 0 }),
+                };
+                let copies = roads[next] == road::OWN && rows > 0;
+                let next = copy(next, next_row);
+                if copies && (rows < ROWS || left < ROWS) {
+                    next.now(&strip, rows.min(ROWS));
                 }
-                row += ROWS;
+                let pass = Pass { strip, rhs, lhs: lhs.add(row * ld), ld, row, column: index * STRIP, next };
+                match left {
+                    1 => pass.multiply::<1, false, E>(ends),
+                    2 => pass.multiply::<2, false, E>(ends),
+                    _ if copies && rows >= ROWS => pass.multiply::<ROWS, true, E>(ends),
+                    _ => pass.multiply::<ROWS, false, E>(ends),
+                }
             }
         }
     }
 }
 
-/// Copies the rows of a tile to its buffer in the order of a strip.
-#[inline(always)]
-unsafe fn shuffle(tile: &Tile, rhs: *const u8, strip: &Strip, step: usize) {
-    // SAFETY: Features, Rhs; Lhs: blocks below `blocks`; Buffer. `vpshufb` takes any table.
-    unsafe {
-        for at in 0..strip.blocks {
-            let block = rhs.add(strip.order).cast::<u32>().add(at).read_unaligned() as usize;
-            let block = block.min(strip.blocks - 1);
-            let table = _mm256_loadu_si256(rhs.add(strip.tables + BLOCK * block).cast());
-            for row in 0..tile.rows {
-                let codes = _mm256_loadu_si256(tile.lhs.add(row * tile.lhs_member + BLOCK * block).cast());
-                let to = tile.buffer.add(row * step + BLOCK * at);
-                _mm256_storeu_si256(to.cast(), _mm256_shuffle_epi8(codes, table));
-            }
-        }
-    }
-}
-
-/// Multiplies `R` rows by a strip.
-#[inline(always)]
-unsafe fn multiply<const R: usize, E: Ends>(
+/// Rows to copy to the buffer in the order of a strip.
+#[derive(Clone, Copy)]
+struct Copy {
     rhs: *const u8,
-    strip: &Strip,
-    mut lhs: *const u8,
+    from: *const u8,
+    from_step: usize,
+    to: *mut u8,
+    to_step: usize,
+}
+
+impl Copy {
+    /// Copies whole rows.
+    #[inline(always)]
+    unsafe fn now(&self, strip: &Strip, rows: usize) {
+        for at in 0..strip.blocks {
+            // SAFETY: passed on.
+            unsafe { self.block(strip, at, rows) }
+        }
+    }
+
+    /// Copies the block of some rows that is stored at `at`.
+    #[inline(always)]
+    unsafe fn block(&self, strip: &Strip, at: usize, rows: usize) {
+        // SAFETY: Features, Rhs; Lhs: a block there is; Buffer. `vpshufb` takes any table.
+        unsafe {
+            let block = self.rhs.add(strip.order).cast::<u32>().add(at).read() as usize;
+            let block = block.min(strip.blocks - 1);
+            let table = _mm256_loadu_si256(self.rhs.add(strip.tables + BLOCK * block).cast());
+            let (from, to) = (self.from.add(BLOCK * block), self.to.add(BLOCK * at));
+            for row in 0..rows {
+                let codes = _mm256_loadu_si256(from.add(row * self.from_step).cast());
+                _mm256_storeu_si256(to.add(row * self.to_step).cast(), _mm256_shuffle_epi8(codes, table));
+            }
+        }
+    }
+}
+
+/// Some rows by one strip.
+struct Pass {
+    strip: Strip,
+    rhs: *const u8,
+    lhs: *const u8,
     ld: usize,
-    ends: &E,
     row: usize,
     column: usize,
-) {
-    // SAFETY: Features, Rhs: groups are bounded by the blocks there are; lhs has as many.
-    unsafe {
-        let mut sums = ends.start::<R>(row, column);
-        let mut weights = rhs.add(strip.weights).cast::<__m256i>();
-        let mut left = strip.blocks;
-        for group in 0..KINDS {
-            if left == 0 {
-                break;
+    next: Copy,
+}
+
+impl Pass {
+    /// Multiplies `R` rows; with `COPY`, copies those of the next pass on the way.
+    #[inline(always)]
+    unsafe fn multiply<const R: usize, const COPY: bool, E: Ends>(&self, ends: &E) {
+        let Self { ref strip, rhs, mut lhs, ld, row, column, ref next } = *self;
+        // SAFETY: Features, Rhs: groups are bounded by the blocks there are; lhs has as many.
+        unsafe {
+            let mut weights = rhs.add(strip.weights).cast::<__m256i>();
+            let mut sums = ends.start::<R>(row, column);
+            let (mut at, mut group) = (0, 0);
+            macro_rules! blocks {
+                ($end:expr, $steps:expr) => {
+                    while at < $end {
+                        if COPY {
+                            next.block(strip, at, ROWS);
+                        }
+                        $steps;
+                        weights = weights.add(BLOCK_BYTES / 32);
+                        lhs = lhs.add(WINDOW);
+                        at += 1;
+                    }
+                };
             }
-            let group = rhs.cast::<u32>().add(group).read();
-            let (kind, count) = (Kind::of(group as u8), left.min((group >> 8) as usize));
-            left -= count;
-            for _ in 0..count {
+            while at < strip.blocks && group < KINDS {
+                let word = rhs.cast::<u32>().add(group).read();
+                let kind = Kind::of(word as u8);
+                let end = strip.blocks.min(at + (word >> 8) as usize);
+                group += 1;
                 if kind.is_fours() {
-                    four(&mut sums, weights, lhs, ld);
-                    four(&mut sums, weights.add(8), lhs.add(8), ld);
+                    blocks!(end, {
+                        four(&mut sums, weights, &mut lhs, ld);
+                        four(&mut sums, weights.add(8), &mut lhs, ld);
+                    });
+                } else if kind.runs() == STEPS {
+                    blocks!(end, {
+                        for step in 0..STEPS {
+                            run(&mut sums, weights.add(4 * step), &mut lhs, ld);
+                        }
+                    });
                 } else {
-                    let (mut weights, mut lhs) = (weights, lhs);
-                    for _ in 0..kind.runs() {
-                        run(&mut sums, weights, lhs, ld);
-                        (weights, lhs) = (weights.add(4), lhs.add(4));
-                    }
-                    for _ in 0..kind.pairs() {
-                        pair(&mut sums, weights, lhs, ld);
-                        (weights, lhs) = (weights.add(4), lhs.add(4));
-                    }
-                    for _ in 0..kind.wides() {
-                        wide(&mut sums, weights, lhs, ld);
-                        (weights, lhs) = (weights.add(4), lhs.add(4));
-                    }
+                    blocks!(end, mixed(&mut sums, kind, weights, &mut lhs, ld));
                 }
-                weights = weights.add(BLOCK_BYTES / 32);
-                lhs = lhs.add(BLOCK);
             }
+            ends.end(row, column, sums);
         }
-        ends.end(row, column, sums);
+    }
+}
+
+/// Multiplies the steps of a block.
+#[inline(always)]
+unsafe fn mixed<const R: usize>(
+    sums: &mut Sums<R>,
+    kind: Kind,
+    mut weights: *const __m256i,
+    lhs: &mut *const u8,
+    ld: usize,
+) {
+    // SAFETY: Features, and the memory of four steps.
+    unsafe {
+        for _ in 0..kind.runs() {
+            run(sums, weights, lhs, ld);
+            weights = weights.add(4);
+        }
+        for _ in 0..kind.pairs() {
+            pair(sums, weights, lhs, ld);
+            weights = weights.add(4);
+        }
+        for _ in 0..kind.wides() {
+            wide(sums, weights, lhs, ld);
+            weights = weights.add(4);
+        }
     }
 }
 
 const _: () = assert!(STEP_BYTES == 4 * 32);
+
+/// Adds products to a sum, before anything is read through `lhs` again: left to itself, the compiler works on all rows
+/// at a time, and keeps more products than there are registers.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn gain(sum: &mut __m256i, products: __m256i, by: __m256i, lhs: &mut *const u8) {
+    let mut total = _mm256_add_epi32(*sum, _mm256_madd_epi16(products, by));
+    // SAFETY: an empty instruction.
+    unsafe {
+        core::arch::asm!("/* {0} {1} */", inout(ymm_reg) total, inout(reg) *lhs, options(pure, nomem, nostack, preserves_flags));
+    }
+    *sum = total;
+}
 
 /// Four k of a row, in every lane.
 #[inline(always)]
@@ -273,7 +364,7 @@ unsafe fn load(weights: *const __m256i) -> [__m256i; 4] {
 
 /// A step that adds two products in 16 bits.
 #[inline(always)]
-unsafe fn run<const R: usize>(sums: &mut Sums<R>, weights: *const __m256i, lhs: *const u8, ld: usize) {
+unsafe fn run<const R: usize>(sums: &mut Sums<R>, weights: *const __m256i, lhs: &mut *const u8, ld: usize) {
     // SAFETY: Features, and the memory of a step.
     unsafe {
         let ones = _mm256_set1_epi16(1);
@@ -282,40 +373,40 @@ unsafe fn run<const R: usize>(sums: &mut Sums<R>, weights: *const __m256i, lhs: 
             let (a, b) = (broadcast(lhs.add(i * ld)), broadcast(lhs.add(i * ld + 16)));
             let left = _mm256_add_epi16(_mm256_maddubs_epi16(a, a0), _mm256_maddubs_epi16(b, b0));
             let right = _mm256_add_epi16(_mm256_maddubs_epi16(a, a1), _mm256_maddubs_epi16(b, b1));
-            sums[0] = _mm256_add_epi32(sums[0], _mm256_madd_epi16(left, ones));
-            sums[1] = _mm256_add_epi32(sums[1], _mm256_madd_epi16(right, ones));
+            gain(&mut sums[0], left, ones, lhs);
+            gain(&mut sums[1], right, ones, lhs);
         }
+        *lhs = lhs.add(4);
     }
 }
 
 /// Two steps that add four products in 16 bits. Eight columns at a time: all sixteen would need more registers than
 /// there are.
 #[inline(always)]
-unsafe fn four<const R: usize>(sums: &mut Sums<R>, weights: *const __m256i, mut lhs: *const u8, ld: usize) {
+unsafe fn four<const R: usize>(sums: &mut Sums<R>, weights: *const __m256i, lhs: &mut *const u8, ld: usize) {
     // SAFETY: Features, and the memory of two steps.
     unsafe {
         let ones = _mm256_set1_epi16(1);
         for half in 0..2 {
-            // The compiler must not keep broadcasts from half to half.
-            core::arch::asm!("/* {0} */", inout(reg) lhs, options(pure, readonly, nostack, preserves_flags));
             let weights = weights.add(half);
             let (a0, b0, a1, b1) = (*weights, *weights.add(2), *weights.add(4), *weights.add(6));
             for (i, sums) in sums.iter_mut().enumerate() {
-                let lhs = lhs.add(i * ld);
-                let a = _mm256_maddubs_epi16(broadcast(lhs), a0);
-                let b = _mm256_maddubs_epi16(broadcast(lhs.add(16)), b0);
-                let c = _mm256_maddubs_epi16(broadcast(lhs.add(4)), a1);
-                let d = _mm256_maddubs_epi16(broadcast(lhs.add(20)), b1);
+                let row = lhs.add(i * ld);
+                let a = _mm256_maddubs_epi16(broadcast(row), a0);
+                let b = _mm256_maddubs_epi16(broadcast(row.add(16)), b0);
+                let c = _mm256_maddubs_epi16(broadcast(row.add(4)), a1);
+                let d = _mm256_maddubs_epi16(broadcast(row.add(20)), b1);
                 let lanes = _mm256_add_epi16(_mm256_add_epi16(a, b), _mm256_add_epi16(c, d));
-                sums[half] = _mm256_add_epi32(sums[half], _mm256_madd_epi16(lanes, ones));
+                gain(&mut sums[half], lanes, ones, lhs);
             }
         }
+        *lhs = lhs.add(8);
     }
 }
 
 /// A step of single pairs.
 #[inline(always)]
-unsafe fn pair<const R: usize>(sums: &mut Sums<R>, weights: *const __m256i, lhs: *const u8, ld: usize) {
+unsafe fn pair<const R: usize>(sums: &mut Sums<R>, weights: *const __m256i, lhs: &mut *const u8, ld: usize) {
     // SAFETY: Features, and the memory of a step.
     unsafe {
         let ones = _mm256_set1_epi16(1);
@@ -323,17 +414,17 @@ unsafe fn pair<const R: usize>(sums: &mut Sums<R>, weights: *const __m256i, lhs:
         for (i, sums) in sums.iter_mut().enumerate() {
             for (at, left, right) in [(0, a0, a1), (16, b0, b1)] {
                 let codes = broadcast(lhs.add(i * ld + at));
-                let left = _mm256_madd_epi16(_mm256_maddubs_epi16(codes, left), ones);
-                let right = _mm256_madd_epi16(_mm256_maddubs_epi16(codes, right), ones);
-                *sums = [_mm256_add_epi32(sums[0], left), _mm256_add_epi32(sums[1], right)];
+                gain(&mut sums[0], _mm256_maddubs_epi16(codes, left), ones, lhs);
+                gain(&mut sums[1], _mm256_maddubs_epi16(codes, right), ones, lhs);
             }
         }
+        *lhs = lhs.add(4);
     }
 }
 
 /// A step for weights of any size: even and odd k as 16 bits.
 #[inline(always)]
-unsafe fn wide<const R: usize>(sums: &mut Sums<R>, weights: *const __m256i, lhs: *const u8, ld: usize) {
+unsafe fn wide<const R: usize>(sums: &mut Sums<R>, weights: *const __m256i, lhs: &mut *const u8, ld: usize) {
     // SAFETY: Features, and the memory of a step.
     unsafe {
         let low = _mm256_set1_epi16(0xff);
@@ -346,11 +437,11 @@ unsafe fn wide<const R: usize>(sums: &mut Sums<R>, weights: *const __m256i, lhs:
                 let codes = broadcast(lhs.add(i * ld + at));
                 let (even_codes, odd_codes) = (_mm256_and_si256(codes, low), _mm256_srli_epi16::<8>(codes));
                 for half in 0..2 {
-                    let even = _mm256_madd_epi16(even_codes, even[half]);
-                    let odd = _mm256_madd_epi16(odd_codes, odd[half]);
-                    sums[half] = _mm256_add_epi32(_mm256_add_epi32(sums[half], even), odd);
+                    gain(&mut sums[half], even_codes, even[half], lhs);
+                    gain(&mut sums[half], odd_codes, odd[half], lhs);
                 }
             }
         }
+        *lhs = lhs.add(4);
     }
 }
