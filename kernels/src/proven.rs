@@ -278,7 +278,8 @@ fn holds(kind: Kind, weights: &[u8]) -> bool {
 pub(crate) fn verify(panels: &[u8], padded_k: usize) -> Result<Shares, &'static str> {
     let strip = Strip::of(padded_k);
     let mut shares = Shares::default();
-    let mut before: &[u8] = &[];
+    // The order of the strip before, if it is that of a copy.
+    let mut before: Option<&[u8]> = None;
     for (index, bytes) in panels.chunks_exact(strip.bytes).enumerate() {
         let moved = &bytes[strip.order..strip.kinds];
         let mut sorted = true;
@@ -297,11 +298,11 @@ pub(crate) fn verify(panels: &[u8], padded_k: usize) -> Result<Shares, &'static 
         let natural = (0..strip.blocks).all(|i| word(bytes, strip.order + 4 * i) as usize == i);
         match word(bytes, Strip::ROAD) {
             road::IN_PLACE if natural && tables.chunks(BLOCK).all(|table| table == IN_PLACE) => {}
-            road::SHARED if !index.is_multiple_of(PANEL / STRIP) && moved == before => {}
+            road::SHARED if !index.is_multiple_of(PANEL / STRIP) && before == Some(moved) => {}
             road::OWN => shares.shuffled += STEPS * strip.blocks,
             _ => return Err("road of lhs"),
         }
-        before = moved;
+        before = (word(bytes, Strip::ROAD) == road::OWN).then_some(moved);
         for (at, weights) in bytes[strip.weights..].chunks_exact(BLOCK_BYTES).enumerate() {
             let kind = Kind(bytes[strip.kinds + word(bytes, strip.order + 4 * at) as usize]);
             if !holds(kind, weights) {
