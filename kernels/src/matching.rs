@@ -176,16 +176,23 @@ pub(crate) fn in_place<const D: usize>(parts: &Parts<D>) -> Option<Kind> {
 /// Looks for the order of a block that allows the fastest steps.
 #[inline(always)]
 pub(crate) fn best<const D: usize>(parts: &Parts<D>, effort: Effort) -> (Places, Kind) {
-    let total: i32 = parts.iter().flatten().map(|part| i32::from(*part)).sum();
-    let mean = total / D as i32;
+    let mut totals = [0; D];
+    for part in parts {
+        totals.iter_mut().zip(part).for_each(|(total, part)| *total += part);
+    }
+    let mean = totals.iter().map(|total| i32::from(*total)).sum::<i32>() / D as i32;
+    let largest = totals.iter().fold(0, |largest: i16, total| largest.max(*total));
+    // Four lanes hold 4 * 128. Of eight lanes, one that passes holds 128, and one that does not 4 * 128, at most.
+    let all_fours = largest <= 4 * LIMIT;
+    let some_runs = largest <= 2 * LIMIT + 6 * 4 * LIMIT;
     let searches = effort.searches();
-    if mean <= HOPE[0] {
+    if all_fours && mean <= HOPE[0] {
         let fours = search(parts, lane_of_four, searches);
         if fours.passes() {
             return (fours.places, Kind::FOURS);
         }
     }
-    if mean > HOPE[1] {
+    if !some_runs || mean > HOPE[1] {
         return with_pairs(parts, &IN_PLACE, 0);
     }
     let Climb { places, excess, .. } = search(parts, lane_of_two, searches);

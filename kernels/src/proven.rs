@@ -359,6 +359,9 @@ impl Columns {
     }
 }
 
+/// What sharing an order may cost a block: less than a second copy of lhs costs it.
+const EXTRA: usize = 4 * 3;
+
 /// Packs columns into panels of two strips with proofs.
 ///
 /// # Safety
@@ -378,7 +381,7 @@ pub(crate) unsafe fn pack(run: &PackRun) {
             let (first, second) = out.split_at_mut(strip.bytes);
             let right = columns.from(STRIP);
             let still = [stay(&columns, &strip, first), stay(&right, &strip, second)];
-            if still == [false; 2] && arrange::<{ 4 * STRIP }>(&columns, &strip, first, effort, 103) {
+            if still == [false; 2] && arrange::<{ 4 * STRIP }>(&columns, &strip, first, effort, EXTRA) {
                 second[strip.order..strip.weights].copy_from_slice(&first[strip.order..strip.weights]);
                 set_word(first, Strip::ROAD, road::OWN);
                 set_word(second, Strip::ROAD, road::SHARED);
@@ -423,22 +426,23 @@ unsafe fn stay(columns: &Columns, strip: &Strip, out: &mut [u8]) -> bool {
     true
 }
 
-/// Writes kinds and tables of one strip, or of two with the same order. Gives up, and returns false, once a step costs
-/// more than `budget` percent of a run of two.
+/// Writes kinds and tables of one strip, or of two with the same order. Gives up, and returns false, once blocks
+/// cost more than runs of two, by `extra` each.
 #[inline(always)]
 unsafe fn arrange<const D: usize>(
     columns: &Columns,
     strip: &Strip,
     out: &mut [u8],
     effort: Effort,
-    budget: usize,
+    extra: usize,
 ) -> bool {
     let mut spent = Shares::default();
     for block in 0..strip.blocks {
         // SAFETY: Source.
         let (places, kind): (Places, Kind) = matching::best(&unsafe { columns.parts::<D>(block) }, effort);
         spent.add(kind);
-        if spent.cost() > budget.saturating_mul(STEPS * strip.blocks) {
+        // What is to come may be all runs of two.
+        if spent.cost().saturating_sub(100 * spent.steps()) > extra.saturating_mul(strip.blocks) {
             return false;
         }
         out[strip.kinds + block] = kind.0;
