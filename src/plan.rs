@@ -10,6 +10,10 @@ const LHS_IN_L1: usize = 12 << 10;
 const RHS_IN_L1: usize = 16 << 10;
 /// Bytes of a rhs panel, or of a piece of it, that rows of lhs pass: more would crowd lhs out of L2.
 const PANEL_IN_L2: usize = 96 << 10;
+/// What sixteen columns of three rows cost a kernel with a proof beyond its steps, and if lhs is shuffled, on the scale of
+/// [`Shares::cost`]: about twelve cycles each.
+const STRIP_MORE: usize = 130;
+const STRIP_SHUFFLED: usize = 120;
 /// Blocks a thread gets at least, so that a slow thread holds up little.
 const BLOCKS_A_THREAD: usize = 4;
 
@@ -22,7 +26,9 @@ pub(crate) fn proven(backend: Backend) -> Option<Backend> {
 pub(crate) fn proof_pays(backend: Backend, shares: Shares, k: usize, n: usize) -> bool {
     // Steps of eight k and sixteen columns, where padding counts.
     let [k, n] = [(k, backend.k_step()), (n, backend.nr())].map(|(size, unit)| size.next_multiple_of(unit));
-    shares.cost() < (k * n).saturating_mul(Shares::ALWAYS_EXACT) / 128
+    let shuffled = STRIP_SHUFFLED * shares.shuffled / shares.steps().max(1);
+    let more = (STRIP_MORE + shuffled).saturating_mul(n.div_ceil(16));
+    shares.cost().saturating_add(more) < (k / 8).saturating_mul(n).saturating_mul(Shares::ALWAYS_EXACT) / 16
 }
 
 /// How a product is cut for the caches of one core.

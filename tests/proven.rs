@@ -167,7 +167,7 @@ fn forged_proofs_are_refused() {
             let first = blob.len() - 4 * strip;
             load(&mut blob.clone()).unwrap();
             // Any change of what stands before the weights; the end of it is padding.
-            for at in (0..4).flat_map(|index| (0..68 + 37 * 3).map(move |at| first + index * strip + at)) {
+            for at in (0..4).flat_map(|index| (0..72 + 37 * 3).map(move |at| first + index * strip + at)) {
                 for flip in [1, 2, 16, 64, 128, 255] {
                     let mut bad = blob.clone();
                     bad[at] ^= flip;

@@ -10,12 +10,12 @@
 //!   run    lanes A0 A1 B16 B17 and A2 A3 B18 B19     the products of a lane are added in 16 bits
 //!   pair   lanes A0 A1, A2 A3, B16 B17, B18 B19
 //!   wide   no proof needed: widened to 16 bits before they are multiplied
-//!   four   lanes of two steps, 8 weights each
+//!   four   lanes of two steps, 8 weights each; a block has only such steps, or none
 //! ```
 //! A lane passes if its positive weights add up to 128 at most and its negative ones to -128 at least.
 //!
 //! ```text
-//! strip:   groups 64 | road 4 | order 4 a block | table 32 a block | kind a block | to a line | weights 512 a block
+//! strip:   groups 68 | road 4 | order 4 a block | table 32 a block | kind a block | to a line | weights 512 a block
 //! weights: step: A, 16 columns x 4 k | B, 16 columns x 4 k
 //! ```
 //! Blocks are stored in groups of one kind; `order` says which block lies where, `table` the place of each k.
@@ -38,7 +38,7 @@ pub(crate) const PANEL: usize = 2 * STRIP;
 /// Steps of a block.
 pub(crate) const STEPS: usize = 4;
 /// Kinds there are, and so groups.
-pub(crate) const KINDS: usize = 16;
+pub(crate) const KINDS: usize = 17;
 /// Bytes of the weights of a step and of a block.
 pub(crate) const STEP_BYTES: usize = 2 * 4 * STRIP;
 pub(crate) const BLOCK_BYTES: usize = STEPS * STEP_BYTES;
@@ -55,6 +55,9 @@ impl Kind {
     /// All steps are runs of two.
     pub const RUNS: Self = Self::new(STEPS, 0);
 
+    /// Weights of 0, of columns that are padding: no steps at all.
+    pub const NONE: Self = Self(0x80);
+
     /// `runs` steps that are runs of two, then `pairs` steps of pairs; the rest is wide.
     pub const fn new(runs: usize, pairs: usize) -> Self {
         Self((runs | pairs << 3) as u8)
@@ -69,6 +72,11 @@ impl Kind {
     #[inline(always)]
     pub const fn is_fours(self) -> bool {
         self.0 & Self::FOURS.0 != 0
+    }
+
+    #[inline(always)]
+    pub const fn is_none(self) -> bool {
+        self.0 & Self::NONE.0 != 0
     }
 
     #[inline(always)]
@@ -91,7 +99,7 @@ impl Kind {
     /// The kinds in the order of their groups.
     fn all() -> impl Iterator<Item = Self> {
         let mixed = (0..=STEPS).rev().flat_map(|runs| (0..=STEPS - runs).rev().map(move |pairs| (runs, pairs)));
-        core::iter::once(Self::FOURS).chain(mixed.map(|(runs, pairs)| Self::new(runs, pairs)))
+        [Self::NONE, Self::FOURS].into_iter().chain(mixed.map(|(runs, pairs)| Self::new(runs, pairs)))
     }
 }
 
@@ -178,13 +186,13 @@ impl Shares {
     /// What the steps cost, in percent of runs of two (Zen 4; section 3 of limits.md says the same of another CPU):
     /// the always-exact `vpmaddwd` kernel takes [`Shares::ALWAYS_EXACT`] for each.
     pub fn cost(&self) -> usize {
-        88 * self.fours + 100 * self.runs + 121 * self.pairs + 220 * self.wides + 6 * self.shuffled
+        93 * self.fours + 100 * self.runs + 121 * self.pairs + 190 * self.wides + 5 * self.shuffled
     }
 
     fn add(&mut self, kind: Kind) {
         if kind.is_fours() {
             self.fours += STEPS;
-        } else {
+        } else if !kind.is_none() {
             self.runs += kind.runs();
             self.pairs += kind.pairs();
             self.wides += kind.wides();
@@ -254,6 +262,9 @@ fn holds(kind: Kind, weights: &[u8]) -> bool {
         [first, first + 1, WINDOW + first, WINDOW + first + 1]
     };
     let mut lanes = (0..STEPS).flat_map(|step| [lane(step, 0), lane(step, 1)].map(|lane| (step, lane)));
+    if kind.is_none() {
+        return weights.iter().all(|weight| *weight == 0);
+    }
     if kind.is_fours() {
         return [0, 2].iter().all(|step| {
             [0, 1].iter().all(|half| {
@@ -410,7 +421,7 @@ pub(crate) unsafe fn pack(run: &PackRun) {
 /// Writes kinds and tables of a strip whose k all stay where they are; returns false if they cannot.
 #[inline(always)]
 unsafe fn stay(columns: &Columns, strip: &Strip, out: &mut [u8]) -> bool {
-    let mut kind = Kind::FOURS;
+    let mut kind = if columns.count == 0 { Kind::NONE } else { Kind::FOURS };
     for block in 0..strip.blocks {
         // SAFETY: Source.
         match matching::in_place(&unsafe { columns.parts::<{ 2 * STRIP }>(block) }) {

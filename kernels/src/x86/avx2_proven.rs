@@ -287,7 +287,9 @@ impl Pass {
                 let kind = Kind::of(word as u8);
                 let end = strip.blocks.min(at + (word >> 8) as usize);
                 group += 1;
-                if kind.is_fours() {
+                if kind.is_none() {
+                    blocks!(end, lhs = lhs.add(WINDOW));
+                } else if kind.is_fours() {
                     blocks!(end, {
                         four(&mut sums, weights, &mut lhs, ld);
                         four(&mut sums, weights.add(8), &mut lhs, ld);

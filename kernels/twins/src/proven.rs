@@ -11,13 +11,13 @@ const BLOCK: usize = 32;
 /// The weights of whole panels, K padded: `weights[column][k]`.
 pub fn weights(panels: &[u8], columns: usize, padded_k: usize) -> Vec<Vec<i8>> {
     let blocks = padded_k / BLOCK;
-    let head = (68 + 37 * blocks).next_multiple_of(64);
+    let head = (72 + 37 * blocks).next_multiple_of(64);
     let mut weights = vec![vec![0; padded_k]; columns.next_multiple_of(PANEL)];
     for (index, strip) in panels.chunks(head + 512 * blocks).enumerate() {
         for at in 0..blocks {
-            let order = 68 + 4 * at;
+            let order = 72 + 4 * at;
             let block = u32::from_ne_bytes(strip[order..order + 4].try_into().unwrap()) as usize;
-            let table = &strip[68 + 4 * blocks + BLOCK * block..][..BLOCK];
+            let table = &strip[72 + 4 * blocks + BLOCK * block..][..BLOCK];
             for (place, from) in table.iter().enumerate() {
                 let k = BLOCK * block + place / WINDOW * WINDOW + usize::from(*from);
                 let first = head + 512 * at + place % WINDOW / 4 * 128 + place / WINDOW * 64 + place % 4;
