@@ -182,15 +182,17 @@ fn forged_proofs_are_refused() {
                     }
                 }
             }
-            // Weights that do not fit together.
+            // Weights that do not fit together, of either sign.
             let wides = pack(backend, &rhs, (k, n), Effort::Fast).shares().unwrap().wides;
-            let mut refused = 0;
-            for at in first + 192..first + strip {
-                let mut bad = blob.clone();
-                bad[at..].iter_mut().take(2).for_each(|byte| *byte = 127);
-                refused += usize::from(load(&mut bad).is_err_and(|error| error.contains("sum of weights")));
+            for value in [127, 0x80] {
+                let mut refused = 0;
+                for at in first + 192..first + strip {
+                    let mut bad = blob.clone();
+                    bad[at..].iter_mut().take(2).for_each(|byte| *byte = value);
+                    refused += usize::from(load(&mut bad).is_err_and(|error| error.contains("sum of weights")));
+                }
+                assert!(refused > 0 || wides > 0, "sigma {sigma}, weights of {value:x}");
             }
-            assert!(refused > 0 || wides > 0, "sigma {sigma}");
         }
     }
 }

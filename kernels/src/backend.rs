@@ -111,7 +111,7 @@ impl Backend {
         Features::detect().contains(row.needs).then_some(Self(row))
     }
 
-    /// The best kernel of the backend of this name.
+    /// The first kernel of the backend of this name: one that suits all operands.
     ///
     /// # Errors
     /// [`Error::Backend`], which lists the available names, if it is unknown or not available.

@@ -345,7 +345,12 @@ unsafe fn gain(sum: &mut __m256i, products: __m256i, by: __m256i, lhs: &mut *con
     let mut total = _mm256_add_epi32(*sum, _mm256_madd_epi16(products, by));
     // SAFETY: an empty instruction.
     unsafe {
-        core::arch::asm!("/* {0} {1} */", inout(ymm_reg) total, inout(reg) *lhs, options(pure, nomem, nostack, preserves_flags));
+        core::arch::asm!(
+            "/* {0} {1} */",
+            inout(ymm_reg) total,
+            inout(reg) *lhs,
+            options(pure, readonly, nostack, preserves_flags),
+        );
     }
     *sum = total;
 }
