@@ -240,12 +240,11 @@ fn pack<C: Code>(rhs: Quantized<'_, C>, side: Side, options: PackOptions) -> Res
         return pack_for(backend, rhs, side, effort);
     }
     let backend = dispatch::selected()?;
-    // Whether a proof pays is known once it was tried.
-    if let Some(proven) = plan::proven(backend) {
-        let packed = pack_for(proven, rhs, side, effort)?;
-        if packed.shares.is_some_and(|shares| plan::proof_pays(backend, shares, packed.k(), packed.columns())) {
-            return Ok(packed);
-        }
+    // Whether a proof pays is known once it was tried; errors are those of the kernel that needs none.
+    if let Some(Ok(packed)) = plan::proven(backend).map(|proven| pack_for(proven, rhs, side, effort))
+        && packed.shares.is_some_and(|shares| plan::proof_pays(backend, shares, packed.k(), packed.columns()))
+    {
+        return Ok(packed);
     }
     pack_for(backend, rhs, side, effort)
 }
