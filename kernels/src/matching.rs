@@ -207,7 +207,12 @@ pub(crate) fn best<const D: usize>(parts: &Parts<D>, effort: Effort) -> (Places,
     }
     match passing.count() / 2 {
         STEPS => (sorted, Kind::RUNS),
-        runs => with_pairs(parts, &sorted, runs),
+        // Fewer runs may leave more for pairs.
+        runs => (0..=runs)
+            .rev()
+            .map(|runs| with_pairs(parts, &sorted, runs))
+            .min_by_key(|(_, kind)| kind.cost())
+            .unwrap_or((IN_PLACE, Kind::new(0, 0))),
     }
 }
 

@@ -45,9 +45,9 @@ pub(crate) const BLOCK_BYTES: usize = STEPS * STEP_BYTES;
 /// Blocks that a group can count.
 const MOST_BLOCKS: usize = 1 << 24;
 
-/// How the steps of a block multiply.
+/// How the steps of a block multiply. Any byte is a kind: steps beyond the fourth are none.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Kind(u8);
+pub(crate) struct Kind(pub u8);
 
 impl Kind {
     /// All steps are runs of four.
@@ -61,12 +61,6 @@ impl Kind {
     /// `runs` steps that are runs of two, then `pairs` steps of pairs; the rest is wide.
     pub const fn new(runs: usize, pairs: usize) -> Self {
         Self((runs | pairs << 3) as u8)
-    }
-
-    /// Any byte as a kind: steps beyond the fourth are none.
-    #[inline(always)]
-    pub const fn of(byte: u8) -> Self {
-        Self(byte)
     }
 
     #[inline(always)]
@@ -94,6 +88,13 @@ impl Kind {
     #[inline(always)]
     pub const fn wides(self) -> usize {
         STEPS - self.runs() - self.pairs()
+    }
+
+    /// What a block costs, on the scale of [`Shares::cost`].
+    pub fn cost(self) -> usize {
+        let mut shares = Shares::default();
+        shares.add(self);
+        shares.cost()
     }
 
     /// The kinds in the order of their groups.

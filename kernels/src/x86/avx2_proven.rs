@@ -284,7 +284,7 @@ impl Pass {
             }
             while at < strip.blocks && group < KINDS {
                 let word = rhs.cast::<u32>().add(group).read();
-                let kind = Kind::of(word as u8);
+                let kind = Kind(word as u8);
                 let end = strip.blocks.min(at + (word >> 8) as usize);
                 group += 1;
                 if kind.is_none() {
