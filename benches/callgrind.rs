@@ -35,7 +35,8 @@ fn tile(backend: &str, k: usize) -> Option<Tile> {
     let mut rhs = aligned(backend.packed_bytes(Side::Rhs, nr, k).ok()?);
     backend.pack(Side::Lhs, MatRef::row_major(&a, mr, k).ok()?, &mut lhs, None).ok()?;
     backend.pack(Side::Rhs, MatRef::row_major(&b, k, nr).ok()?, &mut rhs, None).ok()?;
-    Some(Tile { backend, k: backend.padded_k(k).ok()?, lhs, rhs, acc: aligned(4 * mr * nr) })
+    let k = backend.padded_k(k).ok()?;
+    Some(Tile { backend, k, lhs, rhs, acc: aligned(4 * backend.tile_len(k).ok()?) })
 }
 
 #[library_benchmark(setup = tile)]
@@ -46,7 +47,7 @@ fn tile(backend: &str, k: usize) -> Option<Tile> {
 fn kernel_tile(tile: Option<Tile>) -> Option<Tile> {
     let mut tile = tile?;
     let Tile { backend, k, lhs, rhs, acc } = &mut tile;
-    let acc = numbers_mut::<i32>("acc", acc, backend.mr() * backend.nr()).ok()?;
+    let acc = numbers_mut::<i32>("acc", acc, backend.tile_len(*k).ok()?).ok()?;
     backend.tile(backend.mr(), *k, lhs, rhs, black_box(acc), false).ok()?;
     Some(tile)
 }
@@ -143,7 +144,8 @@ fn stage(backend: &str, rounding: Rounding, shift: i32) -> Option<Product<u8>> {
         _ => Multiplier::new(0x5a82_799a, shift),
     };
     let stages = Stages::<u8>::fixed(by.ok()?).rounding(rounding).zero_point(3);
-    let packed = Packed::rhs_with(data.rhs(), PackOptions { backend: Some(backend), expected_rows: None }).ok()?;
+    let packed =
+        Packed::rhs_with(data.rhs(), PackOptions { backend: Some(backend), ..PackOptions::default() }).ok()?;
     let gemm = Gemm::new(packed, &stages).ok()?;
     let (workspace, out) = (gemm.workspace(), vec![0; 48 * 64]);
     Some(Product { data, gemm, workspace, out })

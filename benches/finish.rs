@@ -183,7 +183,7 @@ impl Finish<'_> {
 fn product<O: Output + PartialEq>(backend: Backend, stages: &Stages<'_, O>) -> impl FnMut() + use<O> {
     let mut rng = Rng::new(5);
     let (a, b) = (rng.codes(ROWS), rng.codes(COLS));
-    let options = PackOptions { backend: Some(backend), expected_rows: Some(ROWS) };
+    let options = PackOptions { backend: Some(backend), expected_rows: Some(ROWS), ..PackOptions::default() };
     let rhs = MatRef::row_major(&b, 1, COLS).expect("rhs").zero_point(131);
     let gemm = Gemm::new(Packed::rhs_with(rhs, options).expect("packs"), stages).expect("prepares");
     let mut workspace = gemm.workspace();

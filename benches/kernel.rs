@@ -55,9 +55,10 @@ fn tile(backend: Backend, rows: usize, k: usize) -> impl FnMut() {
     let lhs = pack(Side::Lhs, MatRef::row_major(&a, rows, k).expect("lhs"), rows);
     let rhs = pack(Side::Rhs, MatRef::row_major(&b, k, nr).expect("rhs"), nr);
     let depth = backend.padded_k(k).expect("small");
-    let mut memory = aligned(4 * backend.mr() * nr);
+    let len = backend.tile_len(depth).expect("small");
+    let mut memory = aligned(4 * len);
     let mut call = move |add: bool, check: &dyn Fn(&[i32])| {
-        let acc = numbers_mut::<i32>("acc", &mut memory, backend.mr() * nr).expect("aligned");
+        let acc = numbers_mut::<i32>("acc", &mut memory, len).expect("aligned");
         backend.tile(rows, depth, &lhs, &rhs, acc, add).expect("multiplies");
         check(acc);
     };

@@ -81,7 +81,10 @@ fn pack(backend: Backend, side: Side, row_major: bool, size: usize) -> impl FnMu
     };
     call(&|codes, out, sums| {
         let panel = if side == Side::Lhs { backend.lhs() } else { backend.rhs() };
-        let strides = panel.strides(backend.padded_k(size).expect("small"));
+        let padded = backend.padded_k(size).expect("small");
+        let strides = panel.strides(padded);
+        let proven = side == Side::Rhs && backend.is_proven();
+        let weights = if proven { zeropoint_twins::proven::weights(out, size, padded) } else { vec![] };
         // Members are contiguous in a row-major lhs and in a column-major rhs.
         let contiguous = (side == Side::Lhs) == row_major;
         for (w, sum) in sums.iter().enumerate() {
@@ -90,7 +93,8 @@ fn pack(backend: Backend, side: Side, row_major: bool, size: usize) -> impl FnMu
                 let code = codes[if contiguous { w * size + k } else { k * size + w }];
                 let value = i32::from(code) + panel.elem.offset(false);
                 let at = w / panel.width * strides.panel + strides.offset(w % panel.width, k);
-                assert_eq!(element(out, panel, at), value, "{}, member {w}, k {k}", backend.kernel());
+                let got = weights.get(w).map_or_else(|| element(out, panel, at), |weights| weights[k].into());
+                assert_eq!(got, value, "{}, member {w}, k {k}", backend.kernel());
                 expected += value;
             }
             assert_eq!(*sum, expected, "{}, sum of member {w}", backend.kernel());

@@ -6,8 +6,9 @@ use zeropoint_kernels::{
     Blocks, Code, Element, Error, Job, MatMut, MatRef, Plan, Quantized, Side, Weights, ZeroPoint,
 };
 
+use crate::dispatch::selected;
 use crate::lower::{self, OwnedStages};
-use crate::packed::{Aligned, Packed, aligned};
+use crate::packed::{Aligned, PackOptions, Packed, aligned};
 use crate::parallel::{self, Threads};
 use crate::plan;
 use crate::stages::Stages;
@@ -38,7 +39,9 @@ pub fn gemm<'a, 'b, L: Code, R: Code, O: Element>(
     stages: &Stages<'_, O>,
     out: MatMut<'_, O>,
 ) -> Result<(), Error> {
-    let packed = Packed::rhs(rhs)?;
+    // What is packed for one call needs no proof.
+    let options = PackOptions { backend: Some(selected()?), ..PackOptions::default() };
+    let packed = Packed::rhs_with(rhs, options)?;
     stages.check(Some(out.rows()), Some(packed.columns()))?;
     let call = Call::new(&packed, lhs.into(), out)?;
     let plan = plan_for(&packed, call.codes.rows())?;
@@ -188,6 +191,9 @@ impl<'a, O: Element> Gemm<'a, O> {
                 let Gemm { packed, near, plan, .. } = self.0;
                 let (backend, side) = (packed.backend(), packed.side());
                 writeln!(f, "kernel: {} (packed {side:?}, K = {})", backend.kernel(), packed.k())?;
+                if let Some(shares) = packed.shares() {
+                    writeln!(f, "weights: {shares}")?;
+                }
                 writeln!(f, "blocks: {} rows of activations at a time", plan.rows())?;
                 match plan.depth() {
                     None => writeln!(f, "K: whole")?,

@@ -57,5 +57,6 @@ pub use quant::QuantParams;
 pub use stages::{FloatScale, OutputCode, PerAxis, Stages};
 pub use zeropoint_kernels as kernels;
 pub use zeropoint_kernels::{
-    Backend, Code, Element, Error, MatMut, MatRef, Multiplier, Quantized, Rounding, Side, ZeroPoint, available,
+    Backend, Code, Effort, Element, Error, MatMut, MatRef, Multiplier, Quantized, Rounding, Shares, Side,
+    ZeroPoint, available,
 };

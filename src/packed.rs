@@ -14,7 +14,8 @@ use core::fmt;
 use aligned_vec::{AVec, ConstAlign};
 use zeropoint_kernels::bytes::{numbers, numbers_mut};
 use zeropoint_kernels::{
-    Backend, Code, Elem, Error, MatRef, Name, Outlier, Outliers, Quantized, Side, Weights, ZeroPoint,
+    Backend, Code, Effort, Elem, Error, MatRef, Name, Outlier, Outliers, Quantized, Shares, Side, Weights,
+    ZeroPoint,
 };
 
 use crate::{dispatch, plan};
@@ -36,10 +37,12 @@ pub(crate) fn aligned(argument: &'static str, bytes: usize) -> Result<Aligned, E
 /// How to pack.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PackOptions {
-    /// The backend to pack for; if `None`, [`selected`](crate::selected), or one that suits the shape better.
+    /// The kernel to pack for; if `None`, one of the [`selected`](crate::selected) backend that suits shape and weights.
     pub backend: Option<Backend>,
     /// How many rows the other side is expected to have, if known: a hint for the choice of a kernel.
     pub expected_rows: Option<usize>,
+    /// How long to look for an order of the weights that allows a faster instruction.
+    pub effort: Effort,
 }
 
 /// The constant side of products, packed for one kernel. Clones share their storage.
@@ -58,6 +61,7 @@ pub struct Packed<'a> {
     storage: Storage<'a>,
     header: Header,
     layout: Layout,
+    shares: Option<Shares>,
 }
 
 #[derive(Clone)]
@@ -171,6 +175,11 @@ impl Header {
         }
         Ok((header, layout))
     }
+
+    /// Checks what a kernel relies on.
+    fn verify(&self, blob: &[u8], layout: Layout) -> Result<Option<Shares>, Error> {
+        self.backend.verify(self.n, self.k, &blob[layout.panels..])
+    }
 }
 
 /// FNV-1a over 64-bit words (tail bytes one by one), without the checksum itself. It finds accidents, not attacks;
@@ -226,26 +235,42 @@ impl Packed<'static> {
     /// Weights from stored bytes, copied.
     ///
     /// # Errors
-    /// [`Error::Packed`] if they are of another format, kernel, length or byte order, or damaged;
+    /// [`Error::Packed`] if they are of another format, kernel, length or byte order, damaged, or their proof fails;
     /// [`Error::Memory`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let (header, layout) = Header::read(bytes)?;
+        let shares = header.verify(bytes, layout)?;
         let mut blob = aligned("packed", bytes.len())?;
         blob.copy_from_slice(bytes);
-        Ok(Self { storage: Storage::Owned(Arc::new(blob)), header, layout })
+        Ok(Self { storage: Storage::Owned(Arc::new(blob)), header, layout, shares })
     }
 }
 
 fn pack<C: Code>(rhs: Quantized<'_, C>, side: Side, options: PackOptions) -> Result<Packed<'static>, Error> {
+    let PackOptions { backend, effort, expected_rows } = options;
+    if let Some(backend) = backend {
+        return pack_for(backend, rhs, side, effort);
+    }
+    let (k, n) = (rhs.codes.rows(), rhs.codes.cols());
+    let backend =
+        plan::kernel(dispatch::candidates()?, k, n, expected_rows).map_or_else(dispatch::selected, Ok)?;
+    // Whether a proof pays is known once it was tried; errors are those of the kernel that needs none.
+    if let Some(Ok(packed)) = plan::proven(backend).map(|proven| pack_for(proven, rhs, side, effort))
+        && packed.shares.is_some_and(|shares| plan::proof_pays(backend, shares, packed.k(), packed.columns()))
+    {
+        return Ok(packed);
+    }
+    pack_for(backend, rhs, side, effort)
+}
+
+fn pack_for<C: Code>(
+    backend: Backend,
+    rhs: Quantized<'_, C>,
+    side: Side,
+    effort: Effort,
+) -> Result<Packed<'static>, Error> {
     let Quantized { codes, zero_point } = rhs;
     let (k, n) = (codes.rows(), codes.cols());
-    let backend = match options.backend {
-        Some(backend) => backend,
-        None => match plan::kernel(dispatch::candidates()?, k, n, options.expected_rows) {
-            Some(backend) => backend,
-            None => dispatch::selected()?,
-        },
-    };
     let (argument, (low, high)) = (if side == Side::Rhs { "rhs" } else { "lhs" }, C::RANGE);
     zero_point.check(argument, n, low, high)?;
     // Packing moves codes, so zero points move with them.
@@ -262,10 +287,10 @@ fn pack<C: Code>(rhs: Quantized<'_, C>, side: Side, options: PackOptions) -> Res
     {
         header.zero_point = 0;
         header.outliers = outliers.len() as u32;
-        return write(header, MatRef::row_major(&differences, k, n)?, None, &outliers);
+        return write(header, MatRef::row_major(&differences, k, n)?, None, &outliers, effort);
     }
     let zeros = if let ZeroPoint::Each(values) = zero_point { Some((values, offset)) } else { None };
-    write(header, codes, zeros, &[])
+    write(header, codes, zeros, &[], effort)
 }
 
 /// Weights less their zero point as i8, row-major, and what does not fit, if that is no more than `most`; `None` as
@@ -298,13 +323,15 @@ fn write<C: Code>(
     codes: MatRef<'_, C>,
     zeros: Option<(&[i32], i32)>,
     outliers: &[Outlier],
+    effort: Effort,
 ) -> Result<Packed<'static>, Error> {
     let (backend, n) = (header.backend, header.n);
     let layout = header.layout()?;
     let mut blob = aligned("packed", layout.total)?;
     let (head, panels) = blob.split_at_mut(layout.panels);
     let sums = numbers_mut::<i32>("sums", &mut head[layout.sums..], n)?;
-    backend.pack(Side::Rhs, codes, panels, Some(&mut *sums))?;
+    backend.pack_with(Side::Rhs, codes, panels, Some(&mut *sums), effort)?;
+    let shares = backend.verify(n, header.k, panels)?;
     for outlier in outliers {
         sums[outlier.col as usize] += outlier.residual;
     }
@@ -316,7 +343,7 @@ fn write<C: Code>(
     }
     numbers_mut("outliers", &mut head[layout.outliers..], outliers.len())?.copy_from_slice(outliers);
     header.write(&mut blob);
-    Ok(Packed { storage: Storage::Owned(Arc::new(blob)), header, layout })
+    Ok(Packed { storage: Storage::Owned(Arc::new(blob)), header, layout, shares })
 }
 
 impl<'a> Packed<'a> {
@@ -326,7 +353,8 @@ impl<'a> Packed<'a> {
     /// As [`Packed::from_bytes`], and [`Error::Length`] if the bytes are not aligned to 64.
     pub fn borrow(bytes: &'a [u8]) -> Result<Self, Error> {
         let (header, layout) = Header::read(bytes)?;
-        let packed = Self { storage: Storage::Borrowed(bytes), header, layout };
+        let shares = header.verify(bytes, layout)?;
+        let packed = Self { storage: Storage::Borrowed(bytes), header, layout, shares };
         if !bytes.as_ptr().addr().is_multiple_of(64) {
             let got = bytes.len() - bytes.as_ptr().align_offset(64).min(bytes.len());
             return Err(Error::Length { argument: "aligned bytes", expected: bytes.len(), got });
@@ -345,6 +373,11 @@ impl<'a> Packed<'a> {
     /// The backend that the weights are packed for.
     pub fn backend(&self) -> Backend {
         self.header.backend
+    }
+
+    /// Which share of the weights is multiplied how, if the kernel is one for which they carry a proof.
+    pub fn shares(&self) -> Option<Shares> {
+        self.shares
     }
 
     /// Which side of the product is packed.

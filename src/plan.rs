@@ -1,6 +1,6 @@
 //! Every heuristic of the library. Numbers in, numbers out; each can be explained.
 
-use zeropoint_kernels::{Backend, Blocking, Elem};
+use zeropoint_kernels::{Backend, Blocking, Elem, Shares, available};
 
 /// Bytes of packed lhs that stay in L2 while panels of rhs pass.
 const LHS_IN_L2: usize = 384 << 10;
@@ -17,6 +17,10 @@ const WEIGHTS_IN_L2: usize = 2 << 20;
 /// The K and the rows from which tile registers win over vectors (limits.md 5).
 const TILES_FROM_K: usize = 64;
 const TILES_FROM_ROWS: usize = 4;
+/// What sixteen columns of three rows cost a kernel with a proof beyond its steps, and if lhs is shuffled, on the scale of
+/// [`Shares::cost`]: about twelve cycles each.
+const STRIP_MORE: usize = 130;
+const STRIP_SHUFFLED: usize = 120;
 /// Blocks a thread gets at least, so that a slow thread holds up little.
 const BLOCKS_A_THREAD: usize = 4;
 
@@ -28,6 +32,7 @@ pub(crate) fn kernel(
     rows: Option<usize>,
 ) -> Option<Backend> {
     let rows = rows.unwrap_or(usize::MAX);
+    let candidates = candidates.filter(|row| !row.is_proven());
     let first = candidates
         .clone()
         .find(|row| row.name() != "amx-int8" || (k >= TILES_FROM_K && rows >= TILES_FROM_ROWS))?;
@@ -49,6 +54,20 @@ pub(crate) fn kernel(
 /// as 1/40 of a row sum, and not more than a few may wait for it (limits.md 6.3).
 pub(crate) const fn outliers(k: usize) -> usize {
     2 + k / 40
+}
+
+/// The kernel of a backend for weights that carry a proof, if it has one.
+pub(crate) fn proven(backend: Backend) -> Option<Backend> {
+    available().find(|other| other.name() == backend.name() && other.is_proven())
+}
+
+/// Whether weights multiplied as `shares` says are faster than on `backend`, whose kernel needs no proof.
+pub(crate) fn proof_pays(backend: Backend, shares: Shares, k: usize, n: usize) -> bool {
+    // Steps of eight k and sixteen columns, where padding counts.
+    let [k, n] = [(k, backend.k_step()), (n, backend.nr())].map(|(size, unit)| size.next_multiple_of(unit));
+    let shuffled = STRIP_SHUFFLED * shares.shuffled / shares.steps().max(1);
+    let more = (STRIP_MORE + shuffled).saturating_mul(n.div_ceil(16));
+    shares.cost().saturating_add(more) < (k / 8).saturating_mul(n).saturating_mul(Shares::ALWAYS_EXACT) / 16
 }
 
 /// How a product is cut for the caches of one core.

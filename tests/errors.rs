@@ -392,7 +392,9 @@ fn the_variable_that_names_a_backend() {
         println!("{}", zeropoint::explain());
         return;
     }
-    let valid: Vec<_> = available().map(Backend::name).collect();
+    // Kernels of one backend share its name.
+    let mut valid: Vec<_> = available().map(Backend::name).collect();
+    valid.dedup();
     for name in &valid {
         let text = says_with_backend(name);
         assert!(text.contains(&format!("[selected Ok({name:?})]")), "{text}");

@@ -170,7 +170,7 @@ impl Arguments {
             let Ok(mut out) = MatMut::row_major(&mut codes, out.0, out.1) else { return };
             let (lhs, rhs) = (lhs.zero_point(zero(0)), rhs.zero_point(zero(1)));
             let _ = gemm(lhs, rhs, &stages, out.reborrow());
-            let options = PackOptions { backend: Some(backend), expected_rows: Some(m) };
+            let options = PackOptions { backend: Some(backend), expected_rows: Some(m), ..PackOptions::default() };
             let mut workspace = Workspace::new(self.workspace);
             for (packed, activations) in
                 [(Packed::rhs_with(rhs, options), lhs), (Packed::lhs_with(lhs, options), rhs)]

@@ -63,7 +63,8 @@ impl Data {
 
     /// The prepared product.
     pub fn prepare<O: Output>(&self, backend: Backend, stages: &Stages<'_, O>) -> Gemm<'static, O> {
-        let options = PackOptions { backend: Some(backend), expected_rows: Some(self.shape.m) };
+        let options =
+            PackOptions { backend: Some(backend), expected_rows: Some(self.shape.m), ..PackOptions::default() };
         let packed = Packed::rhs_with(self.rhs(), options).expect("packs");
         Gemm::new(packed, stages).expect("prepares")
     }

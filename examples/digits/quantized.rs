@@ -143,7 +143,7 @@ impl Network {
 
     /// Packs the weights for `backend` and allocates what a batch of `batch` pictures needs.
     pub fn prepare(&self, backend: Backend, batch: usize) -> Result<Engine<'_>, Error> {
-        let options = PackOptions { backend: Some(backend), expected_rows: Some(batch) };
+        let options = PackOptions { backend: Some(backend), expected_rows: Some(batch), ..PackOptions::default() };
         let mut steps = Vec::new();
         let mut workspace = 0;
         for layer in &self.layers {

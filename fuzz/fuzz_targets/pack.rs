@@ -66,7 +66,7 @@ fn pack<C: Code + Value>(weights: &Weights) -> Vec<u8> {
     let backends: Vec<Backend> = available().collect();
     let options = PackOptions {
         backend: Some(backends[usize::from(weights.backend) % backends.len()]),
-        expected_rows: None,
+        ..PackOptions::default()
     };
     let (rows, cols) = weights.shape();
     let matrix = Matrix::<C>::codes((rows, cols), weights.layout, &weights.fill);
@@ -168,6 +168,8 @@ fn layout<C: Code + Value>(weights: &Weights, side: Side, with_sums: bool) {
         let (mut got, mut expected) = (aligned(bytes, 0xa5), aligned(bytes, 0xa5));
         let (mut sums, mut expected_sums) = (vec![7; members], vec![0; members]);
         backend.pack(side, codes, &mut got, with_sums.then_some(&mut sums[..])).expect("packs");
+        let proven = side == Side::Rhs && backend.is_proven();
+        let weights = if proven { zeropoint_twins::proven::weights(&got, members, padded) } else { vec![] };
 
         let strides = panel.strides(padded);
         // Contiguous members need none beyond the last; other layouts are padded with zeros.
@@ -176,16 +178,20 @@ fn layout<C: Code + Value>(weights: &Weights, side: Side, with_sums: bool) {
             for at in 0..padded {
                 let code: Option<i32> = if w < members && at < k { code(w, at).map(Into::into) } else { None };
                 let value = code.map_or(0, |code| code + panel.elem.offset(C::SIGNED));
-                set(
-                    &mut expected,
-                    panel,
-                    w / panel.width * strides.panel + strides.offset(w % panel.width, at),
-                    value,
-                );
+                if proven {
+                    assert_eq!(i32::from(weights[w][at]), value, "{}: member {w}, k {at}", backend.kernel());
+                } else {
+                    let place = w / panel.width * strides.panel + strides.offset(w % panel.width, at);
+                    set(&mut expected, panel, place, value);
+                }
                 if w < members {
                     expected_sums[w] += value;
                 }
             }
+        }
+        if proven {
+            backend.verify(members, k, &got).expect("the proof holds");
+            expected.copy_from_slice(&got);
         }
         let wrong = got.iter().zip(expected.iter()).position(|(got, expected)| got != expected);
         assert_eq!(wrong, None, "{} {side:?}: first wrong byte", backend.kernel());

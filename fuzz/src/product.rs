@@ -163,7 +163,7 @@ impl<'i, L: Code + Value, R: Code + Value, O: Output> Case<'i, L, R, O> {
     /// A prepared run.
     fn run(&self, backend: Backend, stages: &Stages<'_, O>, out: MatMut<'_, O>) -> Result<(), Error> {
         let Mode { lhs_packed, stored, threads, calls, late, borrowed } = self.problem.mode;
-        let options = PackOptions { backend: Some(backend), expected_rows: None };
+        let options = PackOptions { backend: Some(backend), ..PackOptions::default() };
         let packed = match lhs_packed {
             true => Packed::lhs_with(self.lhs(), options)?,
             false => Packed::rhs_with(self.rhs(), options)?,

@@ -6,6 +6,7 @@ use crate::finish::{Epilogue, TileAt};
 use crate::microkernel::{Microkernel, Tile};
 use crate::packing::PackRun;
 use crate::panel::Panel;
+use crate::proven;
 use crate::ways;
 use crate::{Error, error::Name};
 
@@ -20,6 +21,7 @@ pub struct Row {
     pub(crate) k_step: usize,
     pub(crate) lhs: Panel,
     pub(crate) rhs: Panel,
+    pub(crate) proven: bool,
     pub(crate) block: unsafe fn(&BlockRun<'_>),
     pub(crate) tile: unsafe fn(Tile),
     pub(crate) enter: unsafe fn(usize),
@@ -55,6 +57,7 @@ impl Row {
 pub const fn describe<K: Microkernel>() -> Row {
     assert!(K::MR > 0 && K::NR > 0 && K::K_STEP > 0 && K::RHS.width == K::NR);
     assert!(K::LHS.is_rows() || (K::LHS.width == K::MR && K::K_STEP.is_multiple_of(K::LHS.group)));
+    assert!(!K::PROVEN || (K::NR == proven::PANEL && K::K_STEP == proven::BLOCK));
     assert!(K::RHS.is_rows() || K::K_STEP.is_multiple_of(K::RHS.group));
     Row {
         backend: K::BACKEND,
@@ -65,6 +68,7 @@ pub const fn describe<K: Microkernel>() -> Row {
         k_step: K::K_STEP,
         lhs: K::LHS,
         rhs: K::RHS,
+        proven: K::PROVEN,
         block: block::run::<K>,
         tile: K::enter_tile,
         enter: K::enter,
@@ -87,6 +91,7 @@ cfg_if::cfg_if! {
             describe::<crate::x86::avx_vnni::AvxVnni>(),
             describe::<crate::x86::avx512::Avx512>(),
             describe::<crate::x86::avx2::Avx2>(),
+            describe::<crate::x86::avx2_proven::Avx2Proven>(),
             describe::<crate::scalar::Scalar>(),
         ];
     } else if #[cfg(all(target_arch = "aarch64", target_feature = "neon"))] {
@@ -111,7 +116,7 @@ impl Backend {
         Features::detect().contains(row.needs).then_some(Self(row))
     }
 
-    /// The best kernel of the backend of this name.
+    /// The first kernel of the backend of this name: one that suits all operands.
     ///
     /// # Errors
     /// [`Error::Backend`], which lists the available names, if it is unknown or not available.
@@ -171,9 +176,14 @@ impl Backend {
         self.0.lhs
     }
 
-    /// Layout of packed rhs.
+    /// Layout of packed rhs; of its panels only the width, where they carry a proof.
     pub fn rhs(self) -> Panel {
         self.0.rhs
+    }
+
+    /// Whether panels of rhs carry a proof that lets the kernel use an instruction which saturates.
+    pub fn is_proven(self) -> bool {
+        self.0.proven
     }
 }
 

@@ -6,7 +6,8 @@ use crate::backend::Backend;
 use crate::finish::{Epilogue, Finisher, PerRow, RowTerms, TileAt, column_term, rank_one, tile};
 use crate::job::{Outlier, Outliers};
 use crate::lanes::Lanes;
-use crate::microkernel::{Direct, Microkernel, Tile};
+use crate::matching::Effort;
+use crate::microkernel::{Direct, Microkernel, Registers, Tile};
 use crate::packing::{PackRun, Side, Source};
 use crate::scatter::{Staged, staged_rows};
 use crate::ways::{Sums, WithFinisher, finish_tile, with_finisher};
@@ -35,6 +36,8 @@ pub(crate) struct Room {
     /// Scratch tiles, and the step from one to the next: 0 if K is not split and one suffices.
     pub scratch: usize,
     pub tile_step: usize,
+    /// A kernel's own room, [`Tile::buffer`].
+    pub buffer: usize,
     /// Tiles on their way to an output without contiguous rows.
     pub staging: usize,
     /// Bytes in all.
@@ -140,6 +143,15 @@ pub(crate) unsafe fn run<K: Microkernel>(run: &BlockRun<'_>) {
     }
 }
 
+/// Whether whole tiles are finished on registers.
+const fn on_registers<K: Microkernel, F: Finisher<K::Lanes>>() -> bool {
+    match K::DIRECT {
+        Registers::Never => false,
+        Registers::Sums => F::SUMS,
+        Registers::Hot => F::HOT,
+    }
+}
+
 /// This is a good place to start reading: for each block of lhs rows, pack it; for each rhs panel, for each
 /// piece of K, for each tile of rows: multiply, and after the last piece of K finish.
 ///
@@ -155,6 +167,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
         let packed = run.workspace.add(room.lhs);
         let scratch = run.workspace.add(room.scratch);
         let staging = run.workspace.add(room.staging);
+        let buffer = run.workspace.add(room.buffer);
         let mut block = 0;
         while block < run.m {
             let in_place = block < run.in_place;
@@ -184,6 +197,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                         rhs,
                         acc: core::ptr::null_mut(),
                         add: false,
+                        buffer,
                     };
                     direct::<K, F>(run, tile, terms.term, (block, first), col);
                     entered = K::MR;
@@ -208,12 +222,13 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                             k: piece,
                             lhs: lhs.add(at_of(k) * lhs_size),
                             lhs_member: lhs_strides.member,
-                            rhs: rhs.add(rhs_strides.offset(0, k) * rhs_size),
+                            rhs: if K::PROVEN { rhs } else { rhs.add(rhs_strides.offset(0, k) * rhs_size) },
                             acc,
                             add: k > 0,
+                            buffer,
                         };
                         // A copy of the microkernel in each loop would be too much code.
-                        if F::HOT && !K::DIRECT {
+                        if F::HOT && !on_registers::<K, F>() {
                             K::tile(operands)
                         } else {
                             K::enter_tile(operands)
@@ -260,7 +275,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                         break;
                     }
                 }
-                rhs = rhs.wrapping_add(rhs_strides.panel * rhs_size);
+                rhs = rhs.wrapping_add(run.plan.panel);
                 col += K::NR;
             }
             K::leave();
@@ -289,7 +304,7 @@ fn direct_rows<K: Microkernel, F: Finisher<K::Lanes>>(
     col: usize,
     scratch_needed: bool,
 ) -> usize {
-    let possible = K::DIRECT && F::HOT && !scratch_needed && run.plan.block_k == run.plan.padded_k;
+    let possible = on_registers::<K, F>() && !scratch_needed && run.plan.block_k == run.plan.padded_k;
     if !possible || (run.epilogue.col_stride == 1 && run.n - col < K::NR) {
         return 0;
     }
@@ -384,6 +399,7 @@ unsafe fn pack_rows<K: Microkernel>(run: &BlockRun<'_>, first: usize, count: usi
                 padded_k: run.plan.padded_k,
                 out: if in_place { null } else { run.workspace.add(run.plan.room.lhs) },
                 sums: if sums_needed { term } else { null.cast() },
+                effort: Effort::Fast,
             });
         }
         let k = run.plan.k as i32;

@@ -181,6 +181,8 @@ pub unsafe trait Finisher<L: Lanes>: 'static {
     type Row: Copy;
     /// Whether rows cost more to prepare than columns.
     const BY_ROW: bool = false;
+    /// Whether outputs are the sums and nothing else.
+    const SUMS: bool = false;
     /// Whether outputs are read, too.
     const READS: bool = false;
     /// Whether outputs are what [`Finisher::code`] gives, with a zero point and a clamp.

@@ -12,6 +12,7 @@
 //!        -> pack   any strides into any Panel, with sums                 packing.rs, panel.rs
 //!        -> tile   the Microkernel of a backend                          x86/ aarch64/ scalar.rs twin.rs
 //!        -> finish sums to outputs, in the Lanes of the backend          finish.rs, ways.rs, scatter.rs, lanes.rs, rounding.rs
+//! proven           rhs panels that carry a proof, and their search        proven.rs, matching.rs
 //! Backend          a row of the TABLE that this CPU can run              backend.rs, cpu.rs
 //! ```
 //!
@@ -32,10 +33,12 @@ mod error;
 mod finish;
 mod job;
 mod lanes;
+mod matching;
 mod microkernel;
 mod packing;
 mod panel;
 mod parts;
+mod proven;
 mod rounding;
 pub mod scalar;
 mod scatter;
@@ -57,8 +60,10 @@ pub use error::{Error, Name};
 pub use finish::{Epilogue, Finish, FloatBias, PerRow, Scale, TileAt};
 pub use job::{Job, Outlier, Outliers, Weights};
 pub use lanes::{Factor, Lanes, Rule};
-pub use microkernel::{Direct, Microkernel, Tile};
+pub use matching::Effort;
+pub use microkernel::{Direct, Microkernel, Registers, Tile};
 pub use packing::{Form, Gather, NoGather, PackRun, Side};
 pub use panel::{Elem, Panel, Strides};
+pub use proven::Shares;
 pub use rounding::{Multiplier, Rounding, float_even};
 pub use view::{MatMut, MatRef, Quantized, ZeroPoint};

@@ -25,6 +25,8 @@ pub struct Tile {
     pub acc: *mut i32,
     /// Add to the sums instead of storing them.
     pub add: bool,
+    /// Room that the kernel may use, if it is [`Microkernel::PROVEN`]: copies of `MR` rows in the order of each strip.
+    pub buffer: *mut u8,
 }
 
 /// A column of whole tiles that are finished on registers, [`Microkernel::DIRECT`].
@@ -50,6 +52,18 @@ pub struct Direct<'a> {
     pub row_stride: usize,
 }
 
+/// Which ways to finish override the shared epilogue: on registers, where the way through a scratch tile costs too
+/// much (limits.md 6.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Registers {
+    /// None.
+    Never,
+    /// Sums as they are.
+    Sums,
+    /// All that are common.
+    Hot,
+}
+
 /// A microkernel and the layouts it wants.
 ///
 /// # Safety
@@ -63,6 +77,9 @@ pub struct Direct<'a> {
 /// * **Rhs**: the same for `rhs`, `NR` members, [`Microkernel::RHS`]; aligned to 64 bytes at each panel's start.
 /// * **Acc**: `acc` is valid for reads and writes of `MR * NR` sums, aligned to 64 bytes, and initialized where
 ///   `add` is set.
+/// * **Buffer**: of a kernel that is `PROVEN`, `buffer` is valid for reads and writes of `MR` rows a
+///   strip, `proven::buffer_step(k)` bytes each, initialized; `k` is all of K, and `rhs` has whole strips (`proven.rs`), of any
+///   bytes: no header may lead the kernel out of them. The sums are right if `proven::verify` takes them.
 /// * **Direct**: of the tiles, the first is as above but for `acc`; lhs rows, outputs, terms and what the epilogue has
 ///   for rows reach the end of the last. Lhs rows are contiguous members ([`Panel::ROWS`]).
 /// * **Entered**: `enter(rows)` was called with the same `rows`, and `leave` was not since.
@@ -84,15 +101,16 @@ pub unsafe trait Microkernel: Sized + 'static {
     const LHS: Panel;
     /// Layout of rhs; its width is `NR`.
     const RHS: Panel;
+    /// Panels of rhs carry a proof, and have the layout of `proven.rs`; `RHS` only states their width and type.
+    const PROVEN: bool = false;
     /// The lanes of its epilogue.
     type Lanes: Lanes;
     /// One block loop that calls the epilogue, instead of a loop with the epilogue inlined for each way to finish:
     /// much less code, for kernels that need not be fast.
     const ONE_LOOP: bool = false;
 
-    /// Whether `enter_direct` is there: an override of the shared epilogue for the common ways to finish, where the
-    /// way through a scratch tile costs too much (limits.md 6.2).
-    const DIRECT: bool = false;
+    /// For which ways to finish `enter_direct` is there.
+    const DIRECT: Registers = Registers::Never;
 
     /// Multiplies whole tiles and finishes their sums by `F`, each `row_terms[i] + column_terms[j] + products`. Has
     /// the kernel's features; `enter(MR)` was called.

@@ -5,8 +5,10 @@
 
 use core::ops::Range;
 
+use crate::matching::Effort;
 use crate::microkernel::Microkernel;
 use crate::panel::{Elem, Panel, Strides};
+use crate::proven;
 
 /// Codes to pack: members are rows of lhs or columns of rhs.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +53,8 @@ pub struct PackRun {
     pub(crate) out: *mut u8,
     /// Where the sum of each member goes, as packed, mod 2^32; null if nobody asks.
     pub(crate) sums: *mut i32,
+    /// How long to look for orders, if the kernel is proven.
+    pub(crate) effort: Effort,
 }
 
 /// What codes are and what they become.
@@ -130,7 +134,7 @@ unsafe impl Gather for NoGather {
 /// # Safety
 /// * **Features** of `K`.
 /// * **Source**: `members` x `k` codes are valid for reads at their strides.
-/// * **Room**: `out` is valid for writes of `Panel::bytes(members, padded_k)` bytes, aligned to 64 bytes;
+/// * **Room**: `out` is valid for writes of `Row::panel_bytes(side, members, padded_k)` bytes, aligned to 64 bytes;
 ///   `sums`, if not null, of one sum a member.
 #[inline(always)]
 pub(crate) unsafe fn pack<K: Microkernel>(run: &PackRun) {
@@ -141,6 +145,7 @@ pub(crate) unsafe fn pack<K: Microkernel>(run: &PackRun) {
         }
         match run.side {
             Side::Lhs => layout::<K>(run, &K::LHS),
+            Side::Rhs if K::PROVEN => proven::pack(run),
             Side::Rhs => layout::<K>(run, &K::RHS),
         }
     }

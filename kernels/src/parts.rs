@@ -1,14 +1,15 @@
 //! The parts of a backend: sizes, packing, tiles and finishing, checked. For tests, benches, and engines that bring
 //! loops of their own.
 
-use crate::Error;
-use crate::backend::Backend;
+use crate::backend::{Backend, Row};
 use crate::block::{Blocking, Plan, Room};
 use crate::element::{Code, Element};
+use crate::error::{Error, Name};
 use crate::finish::{Epilogue, Finish, PerRow, RowTerms, TileAt};
+use crate::matching::Effort;
 use crate::microkernel::Tile;
 use crate::packing::{PackRun, Side, Source};
-use crate::panel::Panel;
+use crate::proven::{self, Shares};
 use crate::scatter::staged_rows;
 use crate::view::{MatMut, MatRef, plus, times};
 
@@ -41,7 +42,9 @@ fn plan(backend: Backend, m: usize, k: usize, blocking: Blocking) -> Result<Plan
     let round = |n: usize, to: usize| n.div_ceil(to).max(1).checked_mul(to);
     let overflow = Error::Overflow { argument: "workspace", a: m, b: padded_k };
     let block_rows = round(blocking.rows.min(m), row.mr).ok_or(overflow)?;
-    let block_k = round(blocking.depth.min(padded_k), row.k_step).ok_or(overflow)?;
+    // A proof is for all of K.
+    let depth = if row.proven { usize::MAX } else { blocking.depth };
+    let block_k = round(depth.min(padded_k), row.k_step).ok_or(overflow)?;
     let lines = |bytes: usize| bytes.checked_next_multiple_of(64).ok_or(overflow);
     let tile = lines(row.mr * row.nr * size_of::<i32>())?;
     let tiles = if block_k < padded_k { block_rows / row.mr } else { 1 };
@@ -50,12 +53,13 @@ fn plan(backend: Backend, m: usize, k: usize, blocking: Blocking) -> Result<Plan
     let lhs = 0;
     let row_terms = plus("workspace", lhs, lines(row.lhs.bytes(block_rows, padded_k).ok_or(overflow)?)?)?;
     let scratch = plus("workspace", row_terms, times("workspace", terms, 3 * size_of::<i32>())?)?;
-    let staging = plus("workspace", scratch, times("workspace", tiles, tile)?)?;
+    let buffer = plus("workspace", scratch, times("workspace", tiles, tile)?)?;
+    let staging = plus("workspace", buffer, lines(row.buffer_bytes(padded_k)?)?)?;
     let staged = lines(staged_rows(row.mr) * row.nr * size_of::<i32>())?;
     let total = plus("workspace", staging, staged)?;
     let tile_step = if tiles > 1 { tile } else { 0 };
-    let room = Room { lhs, row_terms, terms, scratch, tile_step, staging, total };
-    let panel = row.rhs.bytes(row.nr, padded_k).ok_or(overflow)?;
+    let room = Room { lhs, row_terms, terms, scratch, tile_step, buffer, staging, total };
+    let panel = row.panel_bytes(Side::Rhs, row.nr, padded_k).ok_or(overflow)?;
     Ok(Plan {
         backend,
         k,
@@ -66,6 +70,23 @@ fn plan(backend: Backend, m: usize, k: usize, blocking: Blocking) -> Result<Plan
         packed_strides: blocking.packed_strides.max(1),
         room,
     })
+}
+
+impl Row {
+    /// Bytes of `members` members of (padded) K in whole panels; `None` on overflow.
+    fn panel_bytes(&self, side: Side, members: usize, padded_k: usize) -> Option<usize> {
+        match side {
+            Side::Lhs => self.lhs.bytes(members, padded_k),
+            Side::Rhs if self.proven => proven::bytes(members, padded_k),
+            Side::Rhs => self.rhs.bytes(members, padded_k),
+        }
+    }
+
+    /// Bytes of `Tile::buffer`: a copy of lhs for each strip.
+    fn buffer_bytes(&self, padded_k: usize) -> Result<usize, Error> {
+        let rows = if self.proven { proven::PANEL / proven::STRIP * self.mr } else { 0 };
+        times("workspace", rows, plus("workspace", padded_k, proven::buffer_step(0))?)
+    }
 }
 
 impl Backend {
@@ -86,20 +107,13 @@ impl Backend {
         n.checked_next_multiple_of(self.nr()).ok_or(Error::Overflow { argument: "n", a: n, b: self.nr() })
     }
 
-    fn panel(self, side: Side) -> Panel {
-        match side {
-            Side::Lhs => self.lhs(),
-            Side::Rhs => self.rhs(),
-        }
-    }
-
     /// Bytes that `members` rows of lhs, or columns of rhs, of `k` codes take when packed.
     ///
     /// # Errors
     /// [`Error::Overflow`].
     pub fn packed_bytes(self, side: Side, members: usize, k: usize) -> Result<usize, Error> {
         let overflow = Error::Overflow { argument: "packed", a: members, b: k };
-        self.panel(side).bytes(members, self.padded_k(k)?).ok_or(overflow)
+        self.row().panel_bytes(side, members, self.padded_k(k)?).ok_or(overflow)
     }
 
     /// The sizes of [`crate::Job`]s of `k`. Jobs of more than `m` rows take them too, in smaller blocks.
@@ -122,6 +136,21 @@ impl Backend {
         codes: MatRef<'_, C>,
         out: &mut [u8],
         sums: Option<&mut [i32]>,
+    ) -> Result<(), Error> {
+        self.pack_with(side, codes, out, sums, Effort::default())
+    }
+
+    /// Packs with more or less effort to find a fast order of rhs, where panels carry a proof.
+    ///
+    /// # Errors
+    /// As [`Backend::pack`].
+    pub fn pack_with<C: Code>(
+        self,
+        side: Side,
+        codes: MatRef<'_, C>,
+        out: &mut [u8],
+        sums: Option<&mut [i32]>,
+        effort: Effort,
     ) -> Result<(), Error> {
         let by_member = match side {
             Side::Lhs => codes,
@@ -150,15 +179,50 @@ impl Backend {
             padded_k: self.padded_k(k)?,
             out: out.as_mut_ptr(),
             sums: sums.map_or(core::ptr::null_mut(), <[i32]>::as_mut_ptr),
+            effort,
         };
         // SAFETY: Features: `self` exists. Source: the view was checked. Room: checked above.
         unsafe { (self.row().pack)(&run) };
         Ok(())
     }
 
+    /// Checks packed columns that come from elsewhere: that their proof holds, if they carry one, and that orders of
+    /// k are orders. Without this a product of theirs may be wrong, but never reads out of bounds. Returns which share
+    /// is multiplied how; nothing where panels carry no proof.
+    ///
+    /// # Errors
+    /// [`Error::Packed`]; [`Error::Length`] if there are fewer bytes; [`Error::Overflow`].
+    pub fn verify(self, n: usize, k: usize, panels: &[u8]) -> Result<Option<Shares>, Error> {
+        if !self.is_proven() {
+            return Ok(None);
+        }
+        let expected = self.packed_bytes(Side::Rhs, n, k)?;
+        if expected == 0 {
+            // K may be any then.
+            return Ok(Some(Shares::default()));
+        }
+        let length = Error::Length { argument: "packed", expected, got: panels.len() };
+        let panels = panels.get(..expected).ok_or(length)?;
+        proven::verify(panels, self.padded_k(k)?).map(Some).map_err(|argument| Error::Packed {
+            argument,
+            expected: Name::new("as its proof says"),
+            got: Name::new("otherwise"),
+        })
+    }
+
+    /// Numbers that [`Backend::tile`] wants for a tile of (padded) `k`.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`].
+    pub fn tile_len(self, k: usize) -> Result<usize, Error> {
+        let buffer = self.row().buffer_bytes(k)?.div_ceil(size_of::<i32>());
+        plus("acc", self.mr() * self.nr(), buffer)
+    }
+
     /// Multiplies `rows` rows of a packed lhs panel by a packed rhs panel; `k` is padded already.
     ///
-    /// `acc` holds `MR` x `NR` sums, row-major, and is aligned to 64 bytes.
+    /// `acc` holds `MR` x `NR` sums, row-major, and room for the kernel if it needs any, [`Backend::tile_len`] in all;
+    /// it is aligned to 64 bytes.
     ///
     /// # Errors
     /// [`Error::Length`] if a buffer is too short or not aligned, [`Error::Range`] if `rows` is not in
@@ -181,11 +245,21 @@ impl Backend {
         }
         check_aligned("lhs", lhs, self.packed_bytes(Side::Lhs, rows, k)?)?;
         check_aligned("rhs", rhs, self.packed_bytes(Side::Rhs, row.nr, k)?)?;
-        if acc.len() != row.mr * row.nr || !acc.as_ptr().addr().is_multiple_of(64) {
-            return Err(Error::Length { argument: "acc", expected: row.mr * row.nr, got: acc.len() });
+        let (expected, got) = (self.tile_len(k)?, acc.len());
+        if got != expected || !acc.as_ptr().addr().is_multiple_of(64) {
+            return Err(Error::Length { argument: "acc", expected, got });
         }
-        let lhs_member = row.lhs.strides(k).member;
-        let tile = Tile { rows, k, lhs: lhs.as_ptr(), lhs_member, rhs: rhs.as_ptr(), acc: acc.as_mut_ptr(), add };
+        let (acc, buffer) = acc.split_at_mut(row.mr * row.nr);
+        let tile = Tile {
+            rows,
+            k,
+            lhs: lhs.as_ptr(),
+            lhs_member: row.lhs.strides(k).member,
+            rhs: rhs.as_ptr(),
+            acc: acc.as_mut_ptr(),
+            add,
+            buffer: buffer.as_mut_ptr().cast(),
+        };
         // SAFETY: Features: `self` exists. Lhs, Rhs, Acc: checked above. Entered: right here.
         unsafe {
             (row.enter)(rows);

@@ -15,6 +15,7 @@ pub(crate) struct Sums<const ADD: bool>;
 unsafe impl<L: Lanes, const ADD: bool> Finisher<L> for Sums<ADD> {
     type Out = i32;
     const HOT: bool = !ADD;
+    const SUMS: bool = !ADD;
     type Common = ();
     type Columns = ();
     type Row = ();

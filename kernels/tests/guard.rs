@@ -12,7 +12,7 @@ use common::finish::finish;
 use common::matrix::{Fill, Layout};
 use common::panels::{Multiply, Packing, pack, tile};
 use common::stage::Kind;
-use common::{Place, Run, walk};
+use common::{Arena, Place, Run, walk};
 use zeropoint_kernels::Side;
 
 /// Outputs with gaps of whole pages, and without.
@@ -55,6 +55,31 @@ fn tiles() {
             for k in edges(run.backend.k_step()) {
                 tile(run, Multiply { rows, k, fills: [Fill::Random; 2], add: run.rng.one_in(2) });
             }
+        }
+    });
+}
+
+/// Panels that carry a proof may be any bytes: sums are anything then, but nothing is read or written beside them.
+#[test]
+fn forged_proofs() {
+    both_ends("forged_proofs", |run| {
+        if !run.backend.is_proven() {
+            return;
+        }
+        let Run { backend, ref rng, place, .. } = *run;
+        let step = backend.k_step();
+        for blocks in [0, 1, 2, 3, 7].into_iter().cycle().take(200) {
+            let (k, rows, tame) = (blocks * step, 1 + rng.below(backend.mr()), rng.bits());
+            run.case(format_args!("K {k}, {rows} rows, {tame:x}"));
+            let arena = Arena::new(place);
+            let lhs = arena.lines(backend.packed_bytes(Side::Lhs, rows, k).unwrap(), |_| rng.bits() as u8);
+            // Bytes of some kinds only make likelier what few words are: counts, roads, blocks.
+            let byte = |i: usize| if tame >> (i % 37) & 1 == 0 { rng.below(4) as u8 } else { rng.bits() as u8 };
+            let small = |i: usize| if i.is_multiple_of(4) || tame & 3 > 0 { byte(i) } else { 0 };
+            let rhs = arena.lines(backend.packed_bytes(Side::Rhs, backend.nr(), k).unwrap(), small);
+            let acc = arena.lines(backend.tile_len(k).unwrap(), |_| 0);
+            backend.tile(rows, k, lhs, rhs, acc, rng.one_in(2)).unwrap();
+            run.check_margins(&arena);
         }
     });
 }

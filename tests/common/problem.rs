@@ -5,8 +5,8 @@ use std::fmt;
 
 use zeropoint::kernels::Dest;
 use zeropoint::{
-    Backend, Code, Error, Gemm, MatMut, PackOptions, Packed, Quantized, Side, Stages, Workspace, ZeroPoint,
-    available, gemm, reference,
+    Backend, Code, Effort, Error, Gemm, MatMut, PackOptions, Packed, Quantized, Side, Stages, Workspace,
+    ZeroPoint, available, gemm, reference,
 };
 
 use super::matrix::{Layout, Matrix, Value};
@@ -173,7 +173,8 @@ impl<'p, L: Code + Value, R: Code + Value, O: Output> Case<'p, L, R, O> {
         let (m, _, n) = self.problem.shape;
         let columns = if mode.side == Side::Rhs { m } else { n };
         let expected_rows = Some(columns).filter(|_| mode.late_stages);
-        let options = PackOptions { backend: Some(backend), expected_rows };
+        let effort = self.rng.pick(&[Effort::Fast, Effort::Fast, Effort::Normal]);
+        let options = PackOptions { backend: Some(backend), expected_rows, effort };
         let packed = match mode.side {
             Side::Rhs => Packed::rhs_with(self.rhs(), options)?,
             Side::Lhs => Packed::lhs_with(self.lhs(), options)?,

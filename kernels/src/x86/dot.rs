@@ -48,7 +48,7 @@ macro_rules! dot_entries {
             unsafe { $crate::x86::dot::tile::<Self, { $rows }, { $vectors }>(tile) }
         }
 
-        const DIRECT: bool = true;
+        const DIRECT: $crate::microkernel::Registers = $crate::microkernel::Registers::Hot;
 
         #[target_feature(enable = $feature)]
         unsafe fn enter_direct<F: $crate::finish::Finisher<Self::Lanes>>(direct: $crate::microkernel::Direct<'_>) {

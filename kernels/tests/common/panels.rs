@@ -1,6 +1,6 @@
 //! `pack` and `tile` against the definitions.
 
-use zeropoint_kernels::{Elem, Side};
+use zeropoint_kernels::{Elem, MatRef, Side};
 
 use super::matrix::{Fill, Layout, Matrix, TestCode};
 use super::{Arena, Run, oracle};
@@ -44,12 +44,17 @@ pub fn pack<C: TestCode>(run: &Run, case: Packing) {
     };
     // Members are padded in panels of groups; contiguous members beyond the last are nobody's.
     let all = if panel.is_rows() { members } else { members.next_multiple_of(panel.width) };
+    let proven = side == Side::Rhs && backend.is_proven();
+    let weights = if proven { zeropoint_twins::proven::weights(packed, members, padded_k) } else { vec![] };
     for member in 0..all {
         let mut sum = 0;
         for at in 0..padded_k {
             let exists = member < members && at < k;
             let expected = if exists { oracle::packed(panel.elem, source.at(member, at), C::SIGNED) } else { 0 };
-            let got = oracle::element(panel.elem, packed, oracle::position(panel, padded_k, member, at));
+            let got = match weights.get(member) {
+                Some(weights) => i64::from(weights[at]),
+                None => oracle::element(panel.elem, packed, oracle::position(panel, padded_k, member, at)),
+            };
             if got != expected {
                 run.fail(format_args!("at (member {member}, k {at}) got {got}, expected {expected}"));
             }
@@ -92,14 +97,21 @@ pub fn tile(run: &Run, case: Multiply) {
         for (member, values) in plain.iter_mut().enumerate() {
             for (at, value) in values.iter_mut().enumerate() {
                 *value = if at < k { i64::from(fill.value(rng, range, (member, at))) } else { 0 };
-                oracle::set_element(panel.elem, data, oracle::position(panel, padded_k, member, at), *value);
+                if !(side == Side::Rhs && backend.is_proven()) {
+                    oracle::set_element(panel.elem, data, oracle::position(panel, padded_k, member, at), *value);
+                }
             }
+        }
+        if side == Side::Rhs && backend.is_proven() {
+            // Not the layout, but what is packed is written by definition.
+            let codes: Vec<_> = plain.iter().flatten().map(|value| i8::try_from(*value).unwrap()).collect();
+            backend.pack(side, MatRef::col_major(&codes, padded_k, members).unwrap(), data, None).unwrap();
         }
         (&*data, plain)
     };
     let (lhs, left) = side(Side::Lhs, backend.lhs(), rows, lhs_fill);
     let (rhs, right) = side(Side::Rhs, backend.rhs(), nr, rhs_fill);
-    let acc = arena.lines(backend.mr() * nr, |_| rng.extreme(i32::MIN, i32::MAX));
+    let acc = arena.lines(backend.tile_len(padded_k).unwrap(), |_| rng.extreme(i32::MIN, i32::MAX));
     let old = acc.to_vec();
     backend.tile(rows, padded_k, lhs, rhs, acc, add).unwrap();
     run.check_margins(&arena);

@@ -1,4 +1,7 @@
-//! Twins of every real layout, and of a few odd ones, compiled once for all the tests that walk them.
+//! Twins of every real layout, and of a few odd ones, compiled once for all the tests that walk them; a reader of the
+//! one layout that is no formula.
+
+pub mod proven;
 
 #[cfg(all(target_arch = "x86_64", not(miri), not(zeropoint_scalar_only)))]
 pub mod amx;

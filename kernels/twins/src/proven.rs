@@ -1,0 +1,31 @@
+//! A plain reader of rhs panels that carry a proof, written from the description in the kernels' `proven.rs` only.
+//!
+//! It knows what every byte means, and nothing of how a kernel or the packer goes about it.
+
+/// Columns of a strip and of a panel; k of a window and of a block.
+const STRIP: usize = 16;
+const PANEL: usize = 32;
+const WINDOW: usize = 16;
+const BLOCK: usize = 32;
+
+/// The weights of whole panels, K padded: `weights[column][k]`.
+pub fn weights(panels: &[u8], columns: usize, padded_k: usize) -> Vec<Vec<i8>> {
+    let blocks = padded_k / BLOCK;
+    let head = (72 + 37 * blocks).next_multiple_of(64);
+    let mut weights = vec![vec![0; padded_k]; columns.next_multiple_of(PANEL)];
+    for (index, strip) in panels.chunks(head + 512 * blocks).enumerate() {
+        for at in 0..blocks {
+            let order = 72 + 4 * at;
+            let block = u32::from_ne_bytes(strip[order..order + 4].try_into().unwrap()) as usize;
+            let table = &strip[72 + 4 * blocks + BLOCK * block..][..BLOCK];
+            for (place, from) in table.iter().enumerate() {
+                let k = BLOCK * block + place / WINDOW * WINDOW + usize::from(*from);
+                let first = head + 512 * at + place % WINDOW / 4 * 128 + place / WINDOW * 64 + place % 4;
+                for column in 0..STRIP {
+                    weights[index * STRIP + column][k] = strip[first + 4 * column] as i8;
+                }
+            }
+        }
+    }
+    weights
+}
