@@ -8,6 +8,7 @@ use std::process::Command;
 
 use common::pool::Scoped;
 use common::{AlignedBytes, backends, twins};
+use zeropoint::kernels::names;
 use zeropoint::quant::QuantParams;
 use zeropoint::{
     BACKEND_VARIABLE, Backend, Code, Element, Error, FloatScale, Gemm, MatMut, MatRef, Multiplier, OutputCode,
@@ -392,7 +393,7 @@ fn the_variable_that_names_a_backend() {
         println!("{}", zeropoint::explain());
         return;
     }
-    let valid: Vec<_> = available().map(Backend::name).collect();
+    let valid: Vec<_> = names(available()).collect();
     for name in &valid {
         let text = says_with_backend(name);
         assert!(text.contains(&format!("[selected Ok({name:?})]")), "{text}");

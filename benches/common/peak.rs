@@ -15,7 +15,13 @@ impl Peak {
     pub fn new(backend: Backend) -> Self {
         let run: Option<fn(u64) -> u64> = match backend.name() {
             #[cfg(target_arch = "x86_64")]
-            "avx2" => Some(avx2::run),
+            "avx2" => Some(x86::avx2),
+            #[cfg(target_arch = "x86_64")]
+            "avx512" => Some(x86::avx512),
+            #[cfg(target_arch = "x86_64")]
+            "avx512-vnni" => Some(x86::avx512_vnni),
+            #[cfg(target_arch = "x86_64")]
+            "avx-vnni" => Some(x86::avx_vnni),
             #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
             "neon" => Some(neon::run),
             _ => None,
@@ -46,51 +52,92 @@ impl Peak {
 }
 
 #[cfg(target_arch = "x86_64")]
-mod avx2 {
+mod x86 {
     use core::arch::asm;
     use core::arch::x86_64::*;
 
-    /// Products of `steps` steps of `vpmaddwd` + `vpaddd` into 12 accumulators, as a 6 x 16 tile has them.
-    pub fn run(steps: u64) -> u64 {
-        assert!(is_x86_feature_detected!("avx2"));
-        // SAFETY: the CPU has AVX2.
-        unsafe { turn(steps) };
-        steps * 12 * 16
-    }
-
     /// A value that the compiler knows nothing about.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn opaque(mut x: __m256i) -> __m256i {
-        // SAFETY: a comment.
-        unsafe { asm!("/* {0} */", inout(ymm_reg) x, options(nomem, nostack, preserves_flags)) };
-        x
+    macro_rules! opaque {
+        ($class:ident, $x:expr) => {{
+            let mut x = $x;
+            asm!("/* {0} */", inout($class) x, options(nomem, nostack, preserves_flags));
+            x
+        }};
     }
 
-    #[target_feature(enable = "avx2")]
-    fn turn(steps: u64) {
-        let mut a = opaque(_mm256_set1_epi32(0x00e3_009b));
-        let r = [
-            opaque(_mm256_setr_epi32(
-                0xff007b, 0x1200c4, 0x9d0031, 0x4600fe, 0xa20007, 0x3300b5, 0xde0068, 0x710090,
-            )),
-            opaque(_mm256_setr_epi32(
-                0x2a00d9, 0xc80013, 0x0500e7, 0xb6005c, 0x7f00a1, 0xec003e, 0x1900f2, 0x84004d,
-            )),
-        ];
-        let mut acc = [_mm256_setzero_si256(); 12];
-        for _ in 0..steps {
-            for pair in acc.as_chunks_mut::<2>().0 {
-                // Nothing is hoisted out of the loop, and no sum is put together in another order.
-                a = opaque(a);
-                pair[0] = opaque(_mm256_add_epi32(pair[0], _mm256_madd_epi16(a, r[0])));
-                pair[1] = opaque(_mm256_add_epi32(pair[1], _mm256_madd_epi16(a, r[1])));
+    /// Writes a loop of `$dot` into 12 accumulators of `$products` products each.
+    macro_rules! turns {
+        ($name:ident, $feature:literal, $class:ident, $load:ident, $zero:ident, $products:literal, $mask:expr,
+            |$acc:ident, $a:ident, $r:ident| $dot:expr) => {
+            /// The products of so many steps.
+            pub fn $name(steps: u64) -> u64 {
+                #[target_feature(enable = $feature)]
+                unsafe fn turn(steps: u64) {
+                    let mut rng = crate::common::Rng::new(5);
+                    let data: [u64; 24] = std::array::from_fn(|_| rng.bits() & $mask);
+                    // SAFETY: three vectors of data; arithmetic in registers, and comments.
+                    unsafe {
+                        let vector = |i: usize| $load(data.as_ptr().add(8 * i).cast());
+                        let (mut $a, r) = (opaque!($class, vector(0)), [vector(1), vector(2)]);
+                        let r = [opaque!($class, r[0]), opaque!($class, r[1])];
+                        let mut acc = [$zero(); 12];
+                        for _ in 0..steps {
+                            for pair in acc.as_chunks_mut::<2>().0 {
+                                // Nothing is hoisted out of the loop, and no sum is put together in another order.
+                                $a = opaque!($class, $a);
+                                for ($acc, $r) in pair.iter_mut().zip(r) {
+                                    *$acc = opaque!($class, {
+                                        let $acc = *$acc;
+                                        $dot
+                                    });
+                                }
+                            }
+                        }
+                        for acc in acc {
+                            let _ = opaque!($class, acc);
+                        }
+                    }
+                }
+                // SAFETY: a backend that runs here needs the features.
+                unsafe { turn(steps) };
+                steps * 12 * $products
             }
-        }
-        for acc in acc {
-            opaque(acc);
-        }
+        };
     }
+
+    turns!(
+        avx2,
+        "avx2",
+        ymm_reg,
+        _mm256_loadu_si256,
+        _mm256_setzero_si256,
+        16,
+        0x00ff_00ff_00ff_00ff,
+        |acc, a, r| _mm256_add_epi32(acc, _mm256_madd_epi16(a, r))
+    );
+    turns!(
+        avx512,
+        "avx512bw",
+        zmm_reg,
+        _mm512_loadu_si512,
+        _mm512_setzero_si512,
+        32,
+        0x00ff_00ff_00ff_00ff,
+        |acc, a, r| _mm512_add_epi32(acc, _mm512_madd_epi16(a, r))
+    );
+    turns!(
+        avx512_vnni,
+        "avx512vnni",
+        zmm_reg,
+        _mm512_loadu_si512,
+        _mm512_setzero_si512,
+        64,
+        u64::MAX,
+        |acc, a, r| _mm512_dpbusd_epi32(acc, a, r)
+    );
+    turns!(avx_vnni, "avxvnni", ymm_reg, _mm256_loadu_si256, _mm256_setzero_si256, 32, u64::MAX, |acc, a, r| {
+        _mm256_dpbusd_avx_epi32(acc, a, r)
+    });
 }
 
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
