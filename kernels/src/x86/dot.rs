@@ -245,7 +245,7 @@ impl At {
             *base = base.wrapping_add(GROUP * steps);
             // SAFETY: a comment.
             unsafe {
-                core::arch::asm!("/* {0} */", inout(reg) * base, options(pure, nomem, nostack, preserves_flags))
+                core::arch::asm!("/* {0} */", inout(reg) * base, options(pure, readonly, nostack, preserves_flags))
             }
         }
         self.rhs = self.rhs.wrapping_add(K::NR * steps);

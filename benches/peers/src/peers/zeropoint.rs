@@ -68,7 +68,7 @@ impl<'c, O: Element + Default> Prepared<'c, O> {
         threads: usize,
     ) -> Result<Box<dyn Product + 'c>, Error> {
         let case::Case { shape, rhs, .. } = case;
-        let options = PackOptions { backend: None, expected_rows: Some(shape.m) };
+        let options = PackOptions { backend: None, expected_rows: Some(shape.m), ..PackOptions::default() };
         let weights = MatRef::row_major(rhs, shape.k, shape.n)?.zero_point(zeros.rhs);
         let gemm = Gemm::new(Packed::rhs_with(weights, options)?, stages)?;
         let workspace = gemm.workspace_for(threads);
