@@ -1,7 +1,7 @@
 //! AVX2: `vpmaddubsw` over u8 x i8, where packing has proven that it cannot saturate.
 //!
 //! Instruction: `vpmaddubsw` multiplies 32 pairs of u8 and i8 and adds neighbours into 16 int16, twice as many as
-//! `vpmaddwd`, but it saturates; [`crate::proven`] says where it does not, and lays the weights out. Registers, 3 rows
+//! `vpmaddwd`, but it saturates; `proven.rs` says where it does not, and lays the weights out. Registers, 3 rows
 //! by 16 columns: 6 accumulators, 4 rhs, 2 broadcasts, 2 products, ones; none left for a fourth row.
 //! ```text
 //! one step of row i, a run of two     A and B: four k of either window, of 16 columns
