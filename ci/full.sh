@@ -41,4 +41,14 @@ fi
 
 if nightly; then limit=3600 step asan asan; else skip asan "no nightly toolchain to be had"; fi
 
+# The comparison with other libraries: its own checks of exactness, on the shapes of its table.
+peers() {
+    local manifest=benches/peers/Cargo.toml
+    benches/peers/setup.sh "$target/peers-libraries"
+    CARGO_TARGET_DIR=$target/peers cargo clippy --release --manifest-path $manifest -- -D warnings
+    CARGO_TARGET_DIR=$target/peers cargo run --release --manifest-path $manifest -- \
+        --libraries "$target/peers-libraries" --ms 20
+}
+show=all limit=3600 step peers peers
+
 show=all limit=7200 step benches-full cargo bench --bench kernel --bench gemm --bench pack --bench finish

@@ -10,32 +10,6 @@ logs=$target/ci
 mkdir -p "$logs"
 rows=() passed=0 failed=0 skipped=0
 
-# The backends that this machine has to run: a test that finds one missing fails.
-expected_here() {
-    case $(uname -m) in
-        x86_64) x86_backends ;;
-        aarch64) echo scalar,neon ;;
-        *) echo scalar ;;
-    esac
-}
-
-# Backends by the flags of the CPU that they need.
-x86_backends() {
-    local list=scalar name flags flag
-    while read -r name flags; do
-        for flag in $flags; do
-            grep -qw "$flag" /proc/cpuinfo || continue 2
-        done
-        list+=,$name
-    done <<'END'
-avx2 avx2
-avx512 avx2 avx512f avx512bw avx512dq avx512vl
-avx512-vnni avx2 avx512f avx512bw avx512dq avx512vl avx512_vnni
-avx-vnni avx2 avx_vnni
-END
-    echo "$list"
-}
-
 # NAME COMMAND...: runs one step for at most `limit` seconds. Prints the log of a failure, or of a success that is
 # worth a `show`, else the counts of tests.
 # A step that closes its test runs without having run a test has failed: a filter that matches nothing proves nothing.
@@ -177,4 +151,4 @@ report() {
     exit $((status || failed || passed == 0))
 }
 trap report EXIT
-ZEROPOINT_EXPECT=$(expected_here)
+ZEROPOINT_EXPECT=$(bash ci/expect-backends)

@@ -42,6 +42,19 @@ package() {
     done
 }
 
+# Instructions counted now against those on record.
+callgrind() {
+    cargo bench --bench callgrind | tee "$logs/callgrind.out"
+    awk -f ci/counts.awk benches/callgrind.txt "$logs/callgrind.out"
+}
+
+# No vector instruction in the old encoding beside wide registers, in any function of a release build.
+legacy_sse() {
+    local binary
+    binary=$(cargo bench --bench gemm --no-run 2>&1 | sed -n 's/.*(\(.*\))$/\1/p')
+    objdump -d --no-show-raw-insn "$binary" | awk -f ci/legacy_sse.awk
+}
+
 step format format
 step clippy clippy
 step test cargo test
@@ -74,8 +87,15 @@ else
 fi
 
 step benches cargo bench --bench kernel --bench gemm --bench pack --bench finish -- --test
+if [[ $(uname -m) != x86_64 ]]; then
+    skip legacy-sse "another architecture"
+elif command -v objdump >/dev/null; then
+    show=all step legacy-sse legacy_sse
+else
+    skip legacy-sse "no objdump"
+fi
 if callgrind_installed; then
-    step callgrind cargo bench --bench callgrind
+    step callgrind callgrind
 else
     skip callgrind "no valgrind or runner to be had"
 fi

@@ -1,5 +1,7 @@
 //! Every heuristic of the library. Numbers in, numbers out; each can be explained.
 
+use core::cmp::Ordering;
+
 use zeropoint_kernels::{Backend, Blocking, Elem, Shares, available};
 
 /// Bytes of packed lhs that stay in L2 while panels of rhs pass.
@@ -12,8 +14,8 @@ const RHS_IN_L1: usize = 16 << 10;
 const PANEL_IN_L2: usize = 192 << 10;
 /// Strides, in bytes, of rows that are packed although they could be read in place: they crowd few sets of L1.
 const PACKED_STRIDES: usize = 1024;
-/// Bytes of weights beyond which a taller tile, which passes over them less often, wins over a wider one.
-const WEIGHTS_IN_L2: usize = 2 << 20;
+/// Rows that are so few that memory decides, not the shape of a tile.
+const FEW_ROWS: usize = 4;
 /// The K and the rows from which tile registers win over vectors (limits.md 5).
 const TILES_FROM_K: usize = 64;
 const TILES_FROM_ROWS: usize = 4;
@@ -36,15 +38,14 @@ pub(crate) fn kernel(
     let first = candidates
         .clone()
         .find(|row| row.name() != "amx-int8" || (k >= TILES_FROM_K && rows >= TILES_FROM_ROWS))?;
-    // Of the same backend: less padding of N, then fewer passes over weights that L2 cannot hold.
+    // Of the same backend: less padding of N; then the widest for few rows, which read weights once anyway.
     let same = candidates.filter(|row| row.name() == first.name());
     let padded = |row: &Backend| n.div_ceil(row.nr()).saturating_mul(row.nr());
-    let large = k.saturating_mul(n) > WEIGHTS_IN_L2 && rows > first.mr();
     same.reduce(|best, row| {
-        let wins = if padded(&row) == padded(&best) || n > 16 * best.nr() {
-            large && row.mr() > best.mr()
-        } else {
-            padded(&row) < padded(&best)
+        let wins = match padded(&row).cmp(&padded(&best)) {
+            Ordering::Less => n <= 16 * best.nr(),
+            Ordering::Equal => rows <= FEW_ROWS && row.nr() > best.nr(),
+            Ordering::Greater => false,
         };
         if wins { row } else { best }
     })

@@ -5,8 +5,8 @@ pub mod product;
 pub mod stage;
 
 use aligned_vec::{AVec, ConstAlign, avec};
-use zeropoint_twins::TWINS;
 use zeropoint::{Backend, Element, available};
+use zeropoint_twins::TWINS;
 
 /// Every backend of this CPU, and the twins: every layout there is.
 pub fn backends() -> impl Iterator<Item = Backend> {

@@ -22,7 +22,10 @@ fn product(backend: Backend) -> Result<[i32; 4], Error> {
         finish: Finish::raw(&[0; 64]),
         out: MatMut::row_major(&mut out, 2, 2)?,
     };
-    job.run(&backend.plan(2, 2, Blocking { rows: 4, depth: usize::MAX, packed_strides: usize::MAX })?, &mut workspace.0)?;
+    job.run(
+        &backend.plan(2, 2, Blocking { rows: 4, depth: usize::MAX, packed_strides: usize::MAX })?,
+        &mut workspace.0,
+    )?;
     Ok(out)
 }
 
