@@ -4,7 +4,7 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use zeropoint::kernels::{Blocking, Finish, Job, PerRow, Weights};
+use zeropoint::kernels::{Blocking, Finish, Job, Outliers, PerRow, Weights};
 use zeropoint::{Backend, Code, Side, Stages, ZeroPoint};
 use zeropoint_fuzz::matrix::{Fill, Layout, Zero};
 use zeropoint_fuzz::product::{Case, Mode, Out, Problem, Types};
@@ -130,6 +130,13 @@ impl PackedColumns {
             Ok(zeros) => ZeroPoint::Each(zeros),
             Err(zero) => ZeroPoint::One(*zero),
         };
-        Weights { k: self.k, n: self.n, panels: &self.panels, sums: &self.sums, zero_point }
+        Weights {
+            k: self.k,
+            n: self.n,
+            panels: &self.panels,
+            sums: &self.sums,
+            zero_point,
+            outliers: Outliers::default(),
+        }
     }
 }
