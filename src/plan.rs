@@ -16,6 +16,8 @@ const PANEL_IN_L2: usize = 192 << 10;
 const PACKED_STRIDES: usize = 1024;
 /// Rows that are so few that memory decides, not the shape of a tile.
 const FEW_ROWS: usize = 4;
+/// K that is so small that storing decides.
+const SMALL_K: usize = 48;
 /// The K and the rows from which tile registers win over vectors (limits.md 5).
 const TILES_FROM_K: usize = 64;
 const TILES_FROM_ROWS: usize = 4;
@@ -38,13 +40,13 @@ pub(crate) fn kernel(
     let first = candidates
         .clone()
         .find(|row| row.name() != "amx-int8" || (k >= TILES_FROM_K && rows >= TILES_FROM_ROWS))?;
-    // Of the same backend: less padding of N; then the widest for few rows, which read weights once anyway.
+    // Of the same backend: less padding of N; then the widest, where whole rows are stored or weights read once.
     let same = candidates.filter(|row| row.name() == first.name());
     let padded = |row: &Backend| n.div_ceil(row.nr()).saturating_mul(row.nr());
     same.reduce(|best, row| {
         let wins = match padded(&row).cmp(&padded(&best)) {
             Ordering::Less => n <= 16 * best.nr(),
-            Ordering::Equal => rows <= FEW_ROWS && row.nr() > best.nr(),
+            Ordering::Equal => (rows <= FEW_ROWS || k <= SMALL_K) && row.nr() > best.nr(),
             Ordering::Greater => false,
         };
         if wins { row } else { best }
