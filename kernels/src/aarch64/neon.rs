@@ -379,7 +379,7 @@ unsafe impl Gather for NeonGather {
             }
             // Quarters of a vector; what is beyond them is zero.
             while i < count {
-                let word = codes.add(i).cast::<u32>().read_unaligned() ^ u32::from(form.flips()) * 0x8080_8080;
+                let word = codes.add(i).cast::<u32>().read_unaligned() ^ (u32::from(form.flips()) * 0x8080_8080);
                 out.add(i).cast::<u32>().write_unaligned(word);
                 let v = vcombine_u8(vcreate_u8(u64::from(word)), vdup_n_u8(0));
                 sums = vpadalq_u16(sums, vpaddlq_u8(v));
