@@ -52,7 +52,7 @@ callgrind() {
 # No vector instruction in the old encoding beside wide registers, in any function of a release build.
 legacy_sse() {
     local binary
-    binary=$(cargo bench --bench gemm --no-run 2>&1 | sed -n 's/.*(\(.*\))$/\1/p')
+    binary=$(cargo bench --bench gemm --no-run 2>&1 | sed -n 's/.*Executable .*(\(.*\))$/\1/p')
     objdump -d --no-show-raw-insn "$binary" | awk -f ci/legacy_sse.awk
 }
 
