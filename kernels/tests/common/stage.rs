@@ -179,15 +179,18 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// Zero point and clamp: everything, half of it (ReLU), a window around the zero point (ReLU6), one value.
+    /// Zero point and clamp: everything, half of it (ReLU), one code more, a window around the zero point (ReLU6), one
+    /// value.
     fn clamp(&self) -> (i32, i32, i32) {
         let (rng, (min, max)) = (self.rng, self.kind.range());
         if matches!(self.kind.dest, Dest::I32 | Dest::F32) {
             return (0, min, max);
         }
         let zero = rng.extreme(min, max);
-        match rng.below(6) {
+        match rng.below(7) {
             0 => (zero, zero, max),
+            // Just below the zero point: where ties of negative numbers go shows.
+            4 => (zero, min.max(zero - 1), max),
             1 => (zero, zero, rng.within(zero, max)),
             2 => (zero, rng.within(min, zero), max),
             3 => {
