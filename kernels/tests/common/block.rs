@@ -1,10 +1,10 @@
 //! Whole products, `block`, against the definitions.
 
-use zeropoint_kernels::{Blocking, Dest, Job, Outlier, Outliers, Side, Weights, ZeroPoint};
+use zeropoint_kernels::{Blocking, Dest, Job, Outlier, Outliers, Rounding, Side, Weights, ZeroPoint};
 
 use super::matrix::{Fill, Layout, Matrix, TestCode};
 use super::oracle::{self, Output};
-use super::stage::{By, Kind, Maker, Scaling};
+use super::stage::{Axis, By, Kind, Maker, Scaling};
 use super::target::Target;
 use super::{Arena, Rng, Run};
 
@@ -75,10 +75,18 @@ impl Product {
         }
     }
 
-    /// The product that kernels have short cuts for: sums as they are, K whole, rows contiguous.
+    /// A product that kernels have short cuts for: finished on registers, K whole, rows contiguous.
     pub fn plain(run: &Run, shape: (usize, usize, usize)) -> Self {
-        let kinds =
-            [false, true].map(|accumulate| Kind { dest: Dest::I32, scaling: Scaling::None { accumulate } });
+        let near = |rounding| Scaling::Fixed { rounding, axis: Axis::Column, near: true };
+        let kinds = [
+            (Dest::I32, Scaling::None { accumulate: false }),
+            (Dest::I32, Scaling::None { accumulate: true }),
+            (Dest::F32, Scaling::Float { rows: true }),
+            (Dest::U8, Scaling::Float { rows: false }),
+            (Dest::U8, near(Rounding::DoubleAway)),
+            (Dest::I8, near(Rounding::DoubleUp)),
+        ];
+        let kinds = kinds.map(|(dest, scaling)| Kind { dest, scaling });
         let any = Self::any(run, shape, &kinds);
         let [lhs, rhs, _] = any.layouts;
         Self {
