@@ -6,9 +6,8 @@ use zeropoint_kernels::{
     Blocks, Code, Element, Error, Job, MatMut, MatRef, Plan, Quantized, Side, Weights, ZeroPoint,
 };
 
-use crate::dispatch::selected;
 use crate::lower::{self, OwnedStages};
-use crate::packed::{Aligned, PackOptions, Packed, aligned};
+use crate::packed::{self, Aligned, Packed, aligned};
 use crate::parallel::{self, Threads};
 use crate::plan;
 use crate::stages::Stages;
@@ -39,9 +38,7 @@ pub fn gemm<'a, 'b, L: Code, R: Code, O: Element>(
     stages: &Stages<'_, O>,
     out: MatMut<'_, O>,
 ) -> Result<(), Error> {
-    // What is packed for one call needs no proof.
-    let options = PackOptions { backend: Some(selected()?), ..PackOptions::default() };
-    let packed = Packed::rhs_with(rhs, options)?;
+    let packed = packed::once(rhs.into(), out.rows())?;
     stages.check(Some(out.rows()), Some(packed.columns()))?;
     let call = Call::new(&packed, lhs.into(), out)?;
     let plan = plan_for(&packed, call.codes.rows())?;

@@ -248,26 +248,37 @@ impl Packed<'static> {
 
 fn pack<C: Code>(rhs: Quantized<'_, C>, side: Side, options: PackOptions) -> Result<Packed<'static>, Error> {
     let PackOptions { backend, effort, expected_rows } = options;
+    let most = Some(plan::outliers(rhs.codes.rows()));
     if let Some(backend) = backend {
-        return pack_for(backend, rhs, side, effort);
+        return pack_for(backend, rhs, side, effort, most);
     }
-    let (k, n) = (rhs.codes.rows(), rhs.codes.cols());
-    let backend =
-        plan::kernel(dispatch::candidates()?, k, n, expected_rows).map_or_else(dispatch::selected, Ok)?;
+    let backend = chosen(rhs.codes, expected_rows)?;
     // Whether a proof pays is known once it was tried; errors are those of the kernel that needs none.
-    if let Some(Ok(packed)) = plan::proven(backend).map(|proven| pack_for(proven, rhs, side, effort))
+    if let Some(Ok(packed)) = plan::proven(backend).map(|proven| pack_for(proven, rhs, side, effort, most))
         && packed.shares.is_some_and(|shares| plan::proof_pays(backend, shares, packed.k(), packed.columns()))
     {
         return Ok(packed);
     }
-    pack_for(backend, rhs, side, effort)
+    pack_for(backend, rhs, side, effort, most)
 }
 
+/// A rhs for one call: neither proof nor absorbed zero point would pay.
+pub(crate) fn once<C: Code>(rhs: Quantized<'_, C>, rows: usize) -> Result<Packed<'static>, Error> {
+    pack_for(chosen(rhs.codes, Some(rows))?, rhs, Side::Rhs, Effort::default(), None)
+}
+
+/// The kernel that suits the shape.
+fn chosen<C: Code>(rhs: MatRef<'_, C>, rows: Option<usize>) -> Result<Backend, Error> {
+    plan::kernel(dispatch::candidates()?, rhs.rows(), rhs.cols(), rows).map_or_else(dispatch::selected, Ok)
+}
+
+/// Packs for a kernel; absorbs the zero point if that leaves at most `most` outliers.
 fn pack_for<C: Code>(
     backend: Backend,
     rhs: Quantized<'_, C>,
     side: Side,
     effort: Effort,
+    most: Option<usize>,
 ) -> Result<Packed<'static>, Error> {
     let Quantized { codes, zero_point } = rhs;
     let (k, n) = (codes.rows(), codes.cols());
@@ -283,7 +294,7 @@ fn pack_for<C: Code>(
     if let ZeroPoint::One(zero) = zero_point
         && header.zero_point != 0
         && backend.rhs().elem == Elem::I8
-        && let Some((differences, outliers)) = absorbed(codes, zero, plan::outliers(k))
+        && let Some((differences, outliers)) = most.and_then(|most| absorbed(codes, zero, most))
     {
         header.zero_point = 0;
         header.outliers = outliers.len() as u32;
@@ -333,7 +344,8 @@ fn write<C: Code>(
     backend.pack_with(Side::Rhs, codes, panels, Some(&mut *sums), effort)?;
     let shares = backend.verify(n, header.k, panels)?;
     for outlier in outliers {
-        sums[outlier.col as usize] += outlier.residual;
+        let sum = &mut sums[outlier.col as usize];
+        *sum = sum.wrapping_add(outlier.residual);
     }
     if let Some((values, offset)) = zeros {
         let to = numbers_mut::<i32>("zero points", &mut head[layout.zeros..], n)?;

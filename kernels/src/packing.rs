@@ -95,7 +95,7 @@ pub unsafe trait Gather: 'static {
     unsafe fn along_members(codes: *const u8, k_stride: usize, form: Form) -> Self::V;
     /// Exchanges the groups of `N` vectors: group i of vector j becomes group j of vector i.
     unsafe fn transpose(v: &mut [Self::V; 8]);
-    /// The sum of `count` contiguous codes.
+    /// The sum of `count` contiguous codes, a multiple of 32.
     unsafe fn sum(codes: *const u8, count: usize, signed: bool) -> i32;
     /// Loads `N` groups.
     unsafe fn load(from: *const u8) -> Self::V;
@@ -159,12 +159,10 @@ unsafe fn sums<K: Microkernel>(run: &PackRun) {
     unsafe {
         for w in 0..run.members {
             let from = codes.wrapping_add(w * member_stride);
-            *run.sums.add(w) = if K::Gather::N > 0 {
-                K::Gather::sum(from, run.k, signed)
-            } else {
-                let code = |k| if signed { i32::from(*from.add(k).cast::<i8>()) } else { i32::from(*from.add(k)) };
-                (0..run.k).fold(0i32, |sum, k| sum.wrapping_add(code(k)))
-            };
+            let whole = if K::Gather::N > 0 { run.k & !31 } else { 0 };
+            let sum = K::Gather::sum(from, whole, signed);
+            let code = |k| if signed { i32::from(*from.add(k).cast::<i8>()) } else { i32::from(*from.add(k)) };
+            *run.sums.add(w) = (whole..run.k).fold(sum, |sum, k| sum.wrapping_add(code(k)));
         }
     }
 }

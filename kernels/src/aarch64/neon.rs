@@ -428,13 +428,8 @@ unsafe impl Gather for NeonGather {
                 sums = vpadalq_u16(sums, vpaddlq_u8(v));
                 i += 16;
             }
-            let mut sum = vaddvq_u32(sums) as i32;
-            let flip = u8::from(signed) << 7;
-            while i < count {
-                sum = sum.wrapping_add(i32::from(*codes.add(i) ^ flip));
-                i += 1;
-            }
-            sum.wrapping_sub((count as i32).wrapping_mul(i32::from(flip)))
+            let sum = vaddvq_u32(sums) as i32;
+            if signed { sum.wrapping_sub((count as i32) << 7) } else { sum }
         }
     }
 

@@ -380,13 +380,8 @@ unsafe impl Gather for Avx2Gather {
                 i += 32;
             }
             let two = _mm_add_epi64(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
-            let mut sum = _mm_cvtsi128_si32(_mm_add_epi64(two, _mm_unpackhi_epi64(two, two)));
-            let flip = u8::from(signed) << 7;
-            while i < count {
-                sum = sum.wrapping_add(i32::from(*codes.add(i) ^ flip));
-                i += 1;
-            }
-            sum.wrapping_sub((count as i32).wrapping_mul(i32::from(flip)))
+            let sum = _mm_cvtsi128_si32(_mm_add_epi64(two, _mm_unpackhi_epi64(two, two)));
+            if signed { sum.wrapping_sub((count as i32) << 7) } else { sum }
         }
     }
 
