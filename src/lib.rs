@@ -43,6 +43,8 @@ mod lower;
 mod packed;
 mod parallel;
 mod plan;
+#[cfg(feature = "rayon")]
+mod pool;
 pub mod quant;
 pub mod reference;
 mod stages;
@@ -50,9 +52,9 @@ mod stages;
 pub use dispatch::{BACKEND_VARIABLE, explain, selected};
 pub use gemm::{Gemm, Options, Workspace, gemm};
 pub use packed::{PackOptions, Packed};
-#[cfg(feature = "rayon")]
-pub use parallel::Rayon;
 pub use parallel::Threads;
+#[cfg(feature = "rayon")]
+pub use pool::{Rayon, RayonAwake};
 pub use quant::QuantParams;
 pub use stages::{FloatScale, OutputCode, PerAxis, Stages};
 pub use zeropoint_kernels as kernels;

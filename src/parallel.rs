@@ -39,23 +39,6 @@ pub trait Threads: Sync {
     fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync));
 }
 
-/// Rayon's global pool.
-#[cfg(feature = "rayon")]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Rayon;
-
-#[cfg(feature = "rayon")]
-impl Threads for Rayon {
-    fn threads(&self) -> usize {
-        rayon::current_num_threads()
-    }
-
-    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
-        use rayon::iter::{IntoParallelIterator, ParallelIterator};
-        (0..tasks).into_par_iter().for_each(task);
-    }
-}
-
 /// Runs `work` on every block, each task with a slot of `workspace` of its own.
 pub(crate) fn run<'o, O: Element>(
     threads: &dyn Threads,

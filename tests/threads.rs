@@ -265,18 +265,20 @@ fn what_is_shared_can_be_shared() {
     lent(&Scoped(1));
 }
 
+/// Threads that sleep between runs, that wait awake, and that do so for no time at all.
 #[cfg(feature = "rayon")]
 #[test]
 fn rayon_gives_the_same_bits() {
+    use std::time::Duration;
+    let awake = |us| zeropoint::RayonAwake(Duration::from_micros(us));
+    let pools: [&dyn Threads; 3] = [&zeropoint::Rayon, &awake(50), &awake(0)];
     for backend in backends() {
         for shape in SHAPES {
             let product = Product::new(backend, Side::Rhs, shape);
-            let room = zeropoint::Rayon.threads();
-            assert_eq!(
-                product.run(Some(&zeropoint::Rayon), room),
-                Ok(product.expected.clone()),
-                "{backend:?} {shape:?}"
-            );
+            for pool in pools {
+                let result = product.run(Some(pool), pool.threads());
+                assert_eq!(result, Ok(product.expected.clone()), "{backend:?} {shape:?}");
+            }
         }
     }
 }

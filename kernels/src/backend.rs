@@ -92,7 +92,8 @@ cfg_if::cfg_if! {
             describe::<crate::x86::avx512_vnni::Avx512Vnni<6, 4>>(),
             describe::<crate::x86::avx_vnni::AvxVnni>(),
             describe::<crate::x86::avx512::Avx512>(),
-            describe::<crate::x86::avx2::Avx2>(),
+            describe::<crate::x86::avx2::Avx2<2>>(),
+            describe::<crate::x86::avx2::Avx2<1>>(),
             describe::<crate::x86::avx2_proven::Avx2Proven>(),
             describe::<crate::scalar::Scalar>(),
         ];

@@ -20,10 +20,18 @@ const GROUP: usize = 4;
 /// A kernel of this loop: lhs in contiguous rows, rhs in groups of four bytes.
 ///
 /// # Safety
-/// `dot` adds to each lane the products of the elements in it. A caller upholds Features.
+/// `dot` adds to each lane the products of the elements in it; `rhs` reads the elements of its lanes. A caller upholds
+/// Features.
 pub(super) unsafe trait Dot: Microkernel {
     /// Whether a turn of the loop is four steps, not two.
     const LONG: bool;
+
+    /// A vector of rhs, from its elements.
+    #[inline(always)]
+    unsafe fn rhs(p: *const u8) -> I<Self> {
+        // SAFETY: our caller's: a vector.
+        unsafe { Self::Lanes::load(p.cast()) }
+    }
 
     /// `acc` and the products of `lhs` and `rhs`.
     unsafe fn dot(acc: I<Self>, lhs: I<Self>, rhs: I<Self>) -> I<Self>;
@@ -205,14 +213,19 @@ struct At {
     /// Three rows from one base each, since base, base + ld and base + 2 ld are addressing modes.
     lhs: [*const u8; 5],
     ld: usize,
-    rhs: *const i32,
+    rhs: *const u8,
+}
+
+/// Bytes of rhs of a lane of a step.
+const fn rhs_group<K: Dot>() -> usize {
+    GROUP / K::LHS.elem.size() * K::RHS.elem.size()
 }
 
 /// Adds the products of `R` rows of lhs with a panel of rhs.
 #[inline(always)]
 unsafe fn add_products<K: Dot, const R: usize, const V: usize>(acc: &mut Sums<K, R, V>, tile: &Tile) {
     let size = K::LHS.elem.size();
-    let mut at = At { lhs: [tile.lhs; 5], ld: tile.lhs_member * size, rhs: tile.rhs.cast() };
+    let mut at = At { lhs: [tile.lhs; 5], ld: tile.lhs_member * size, rhs: tile.rhs };
     for (i, base) in at.lhs.iter_mut().enumerate() {
         *base = base.wrapping_add(3 * i * at.ld);
     }
@@ -248,7 +261,7 @@ impl At {
                 core::arch::asm!("/* {0} */", inout(reg) * base, options(pure, readonly, nostack, preserves_flags))
             }
         }
-        self.rhs = self.rhs.wrapping_add(K::NR * steps);
+        self.rhs = self.rhs.wrapping_add(K::NR * rhs_group::<K>() * steps);
     }
 }
 
@@ -257,7 +270,10 @@ impl At {
 unsafe fn step<K: Dot, const R: usize, const V: usize, const S: usize>(acc: &mut Sums<K, R, V>, at: &At) {
     // SAFETY: as `add_products`.
     unsafe {
-        let r = load::<K, V>(at.rhs.wrapping_add(K::NR * S));
+        let mut r = [K::Lanes::splat(0); V];
+        for (v, r) in r.iter_mut().enumerate() {
+            *r = K::rhs(at.rhs.wrapping_add((K::NR * S + K::Lanes::N * v) * rhs_group::<K>()));
+        }
         // Literal indices: with a loop over rows, their addresses end up in memory.
         macro_rules! rows {
             ($($i:literal)*) => {$(

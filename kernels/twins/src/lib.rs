@@ -39,6 +39,7 @@ const ROWS: usize = Panel::ROWS;
 use Elem::{I8, I16, U8};
 twins! {
     Avx2, "twin-avx2-6x16": tile (6, 16), step 2, groups (ROWS, 2), elems (I16, I16), lanes 8;
+    Avx2Bytes, "twin-avx2-i8-6x16": tile (6, 16), step 2, groups (ROWS, 2), elems (I16, I8), lanes 8;
     Neon, "twin-neon-4x4": tile (4, 4), step 16, groups (ROWS, 16), elems (U8, U8), lanes 4;
     Vnni, "twin-vnni-6x64": tile (6, 64), step 4, groups (ROWS, 4), elems (U8, I8), lanes 16;
     VnniTall, "twin-vnni-14x32": tile (14, 32), step 4, groups (ROWS, 4), elems (U8, I8), lanes 16;
