@@ -56,6 +56,9 @@ pub struct Zeros {
 /// Both zero points as a user has them, and with the easier one of the weights.
 pub const BOTH: Zeros = Zeros { lhs: 117, rhs: 3 };
 pub const LHS_ONLY: Zeros = Zeros { lhs: 117, rhs: 0 };
+/// Zero points that stand for a shift of the codes: activations minus 128, and weights plus 128.
+pub const SIGNED_LHS: Zeros = Zeros { lhs: 128, rhs: 0 };
+pub const UNSIGNED_RHS: Zeros = Zeros { lhs: 0, rhs: -128 };
 /// The zero point of u8 output.
 pub const OUT_ZERO: i32 = 128;
 /// The zero point of u8 output that is clamped from there.
@@ -121,10 +124,9 @@ impl Case {
         let Shape { m, n, .. } = self.shape;
         let all = |right: &dyn Fn((usize, usize)) -> bool| (0..m).all(|i| (0..n).all(|j| right((i, j))));
         match *output {
-            Output::Sums(out) => all(&|(i, j)| i64::from(out[i * n + j]) == self.sum((i, j), Zeros::default())),
-            Output::Signed { out, column_major } => all(&|(i, j)| {
+            Output::Sums { out, zeros, column_major } => all(&|(i, j)| {
                 let at = if column_major { j * m + i } else { i * n + j };
-                i64::from(out[at]) == self.sum((i, j), Zeros { lhs: 128, rhs: 0 })
+                i64::from(out[at]) == self.sum((i, j), zeros)
             }),
             Output::Reals(out) => {
                 all(&|(i, j)| f64::from(out[i * n + j]) == self.sum((i, j), Zeros::default()) as f64)
@@ -160,14 +162,24 @@ impl Case {
 
 /// What a peer computed.
 pub enum Output<'a> {
-    /// Sums of unsigned activations, row-major.
-    Sums(&'a [i32]),
-    /// Sums of activations minus 128.
-    Signed { out: &'a [i32], column_major: bool },
+    /// Sums.
+    Sums { out: &'a [i32], zeros: Zeros, column_major: bool },
     /// Sums in float, row-major.
     Reals(&'a [f32]),
     /// Codes, row-major; of zeropoint the very bits are asked, of others a correct rounding.
     Codes { out: &'a [u8], zeros: Zeros, bias: bool, bits: bool },
+}
+
+impl<'a> Output<'a> {
+    /// Sums with these zero points, row-major.
+    pub fn sums(out: &'a [i32], zeros: Zeros) -> Self {
+        Self::Sums { out, zeros, column_major: false }
+    }
+
+    /// Sums of the codes as they are, row-major.
+    pub fn plain(out: &'a [i32]) -> Self {
+        Self::sums(out, Zeros::default())
+    }
 }
 
 /// The products, summed in i32 where that cannot overflow, in i64 beyond.

@@ -6,7 +6,7 @@ use gemmkit::{
     prepack_rhs_i8,
 };
 
-use crate::case::{Aligned, Case, LHS_ONLY, OUT_ZERO, Output, Variant, aligned};
+use crate::case::{Aligned, Case, LHS_ONLY, OUT_ZERO, Output, SIGNED_LHS, Variant, aligned};
 use crate::isa::Isa;
 use crate::peer::{Held, Peer, Product};
 
@@ -68,7 +68,7 @@ impl Product for Sums<'_> {
     }
 
     fn output(&self) -> Output<'_> {
-        Output::Signed { out: &self.out, column_major: true }
+        Output::Sums { out: &self.out, zeros: SIGNED_LHS, column_major: true }
     }
 
     fn kernel(&self) -> String {

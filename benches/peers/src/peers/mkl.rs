@@ -123,7 +123,7 @@ impl Product for Prepared<'_> {
     }
 
     fn output(&self) -> Output<'_> {
-        Output::Sums(&self.out)
+        Output::plain(&self.out)
     }
 
     fn kernel(&self) -> String {

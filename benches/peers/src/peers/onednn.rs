@@ -239,7 +239,7 @@ impl Product for Prepared<'_> {
 
     fn output(&self) -> Output<'_> {
         match &self.out {
-            Out::Sums(out) => Output::Sums(out),
+            Out::Sums(out) => Output::plain(out),
             Out::Codes(out) => Output::Codes { out, zeros: self.zeros, bias: true, bits: false },
         }
     }

@@ -4,7 +4,7 @@ use tract_data::internal::{DatumType, Tensor, TractErrorContext as _, TractResul
 use tract_linalg::MmmDispatch;
 use tract_linalg::mmm::{AsInputValue, FusedSpec, MMMInputValue, MatMatMul, ScratchSpace};
 
-use crate::case::{Case, Output, Variant};
+use crate::case::{Case, Output, SIGNED_LHS, Variant};
 use crate::isa::Isa;
 use crate::peer::{Held, Peer, Product};
 use crate::shape::Shape;
@@ -90,7 +90,7 @@ impl Product for Prepared {
 
     fn output(&self) -> Output<'_> {
         let plain = self.out.as_plain_ram().expect("in memory");
-        Output::Signed { out: plain.as_slice().expect("i32"), column_major: false }
+        Output::sums(plain.as_slice().expect("i32"), SIGNED_LHS)
     }
 
     fn kernel(&self) -> String {

@@ -32,7 +32,7 @@ impl Peer for Zeropoint {
         let codes: fn(&[u8]) -> Output<'_> = |out| Output::Codes { out, zeros: BOTH, bias: true, bits: true };
         let product: Result<Box<dyn Product>, Error> = match variant {
             Variant::I32 => {
-                Prepared::boxed(case, Zeros::default(), &Stages::raw(), |out| Output::Sums(out), threads)
+                Prepared::boxed(case, Zeros::default(), &Stages::raw(), |out| Output::plain(out), threads)
             }
             Variant::U8 => {
                 let stages =
