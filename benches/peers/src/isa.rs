@@ -11,6 +11,8 @@ pub enum Isa {
 }
 
 impl Isa {
+    /// Those that a library can be held to.
+    pub const NAMED: [Self; 4] = [Self::Avx2, Self::AvxVnni, Self::Avx512, Self::Avx512Vnni];
     pub const ALL: [Self; 5] = [Self::Native, Self::Avx2, Self::AvxVnni, Self::Avx512, Self::Avx512Vnni];
 
     pub fn name(self) -> &'static str {

@@ -2,6 +2,7 @@
 
 mod gemm_f32;
 mod gemmkit;
+mod litert;
 mod mkl;
 mod onednn;
 mod onnxruntime;
@@ -25,6 +26,8 @@ pub fn all() -> Vec<Box<dyn Peer>> {
         Box::new(mkl::Mkl::default()),
         Box::new(onnxruntime::OnnxRuntime::u8i8()),
         Box::new(onnxruntime::OnnxRuntime::u8u8()),
+        Box::new(litert::LiteRt::i8i8()),
+        Box::new(litert::LiteRt::u8u8()),
         Box::new(rten::Rten),
         Box::new(gemmkit::Gemmkit),
         Box::new(tract::Tract),

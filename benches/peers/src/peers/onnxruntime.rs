@@ -8,12 +8,12 @@ mod model;
 use std::cell::OnceCell;
 use std::ptr;
 
-use api::{ARENA, Api, DEFAULT, ERRORS, Handle};
+use api::{ARENA, Api, DEFAULT, ERRORS};
 use model::{FLOAT, INT8, INT32, Node, Tensor, UINT8};
 
-use crate::case::{Aligned, Case, LHS_ONLY, OUT_ZERO, Output, UNSIGNED_RHS, Variant, aligned};
-use crate::isa::Isa;
-use crate::peer::{Held, Peer, Product};
+use crate::case::{Case, LHS_ONLY, OUT_ZERO, Output, Room, Rule, UNSIGNED_RHS, Variant};
+use crate::library::Owned;
+use crate::peer::{Peer, Product, Ready};
 use crate::shape::Shape;
 
 pub struct OnnxRuntime {
@@ -48,87 +48,74 @@ impl Peer for OnnxRuntime {
         variant != Variant::U8Q31
     }
 
-    fn hold(&self, isa: Isa) -> Held {
-        isa.by_itself().map(|()| vec![])
-    }
-
-    fn prepare<'c>(
-        &'c self,
-        case: &'c Case,
-        variant: Variant,
-        threads: usize,
-    ) -> Result<Box<dyn Product + 'c>, String> {
+    fn prepare<'c>(&'c self, case: &'c Case, variant: Variant, threads: usize) -> Ready<'c> {
         let runtime = self.runtime.get_or_init(Runtime::new).as_ref().map_err(Clone::clone)?;
-        let elements = case.shape.m * case.shape.n;
-        let out = match variant {
-            Variant::I32 => Out::Sums(aligned(vec![0; elements])),
-            _ => Out::Codes(aligned(vec![0; elements])),
-        };
+        let out = Room::new(case.shape, variant);
         Ok(Box::new(Prepared::new(runtime, Model { case, weights: self.weights }, out, threads)?))
     }
 }
 
-/// The environment; it lives as long as the process.
+/// The environment.
 struct Runtime {
     api: Api,
-    environment: Handle,
-    memory: Handle,
+    environment: Owned,
+    memory: Owned,
 }
 
 impl Runtime {
     fn new() -> Result<Self, String> {
         let api = Api::load()?;
         // SAFETY: the name ends with a zero.
-        let environment = api.made(|handle| unsafe { (api.create_env)(ERRORS, c"peers".as_ptr(), handle) })?;
+        let environment =
+            api.owned(api.release_env, |handle| unsafe { (api.create_env)(ERRORS, c"peers".as_ptr(), handle) })?;
         // SAFETY: the numbers are of their enumerations.
-        let memory = api.made(|handle| unsafe { (api.create_cpu_memory_info)(ARENA, DEFAULT, handle) })?;
+        let memory = api.owned(api.release_memory_info, |handle| unsafe {
+            (api.create_cpu_memory_info)(ARENA, DEFAULT, handle)
+        })?;
         Ok(Self { api, environment, memory })
     }
 
     /// A session of its own for a model.
-    fn session(&self, model: &[u8], threads: usize) -> Result<Handle, String> {
-        let api = &self.api;
+    fn session(&self, model: &[u8], threads: usize) -> Result<Owned, String> {
+        let (api, environment) = (&self.api, self.environment.handle);
         // SAFETY: the environment is alive; the model is copied.
         unsafe {
-            let options = api.made(|handle| (api.create_session_options)(handle))?;
-            api.done((api.set_intra_op_num_threads)(options, threads as i32))?;
-            api.made(|handle| {
-                (api.create_session_from_array)(self.environment, model.as_ptr(), model.len(), options, handle)
+            let options = api.owned(api.release_session_options, |handle| (api.create_session_options)(handle))?;
+            api.done((api.set_intra_op_num_threads)(options.handle, threads as i32))?;
+            api.owned(api.release_session, |handle| {
+                let (from, bytes) = (model.as_ptr(), model.len());
+                (api.create_session_from_array)(environment, from, bytes, options.handle, handle)
             })
         }
     }
 
     /// The value at `data`, which must outlive it.
-    fn value<T>(&self, data: &[T], sizes: [usize; 2], element: u64) -> Result<Handle, String> {
+    fn value<T>(&self, data: &[T], sizes: [usize; 2], element: u64) -> Result<Owned, String> {
         let sizes = sizes.map(|size| size as i64);
         let (create, bytes) = (self.api.create_tensor_with_data, size_of_val(data));
-        let data = data.as_ptr().cast_mut().cast();
+        let (memory, data) = (self.memory.handle, data.as_ptr().cast_mut().cast());
         // SAFETY: the data are of this length; the memory is the CPU's.
-        self.api
-            .made(|handle| unsafe { create(self.memory, data, bytes, sizes.as_ptr(), 2, element as i32, handle) })
+        self.api.owned(self.api.release_value, |handle| unsafe {
+            create(memory, data, bytes, sizes.as_ptr(), 2, element as i32, handle)
+        })
     }
-}
-
-enum Out {
-    Sums(Aligned<i32>),
-    Codes(Aligned<u8>),
 }
 
 struct Prepared<'c> {
     runtime: &'c Runtime,
-    session: Handle,
-    lhs: Handle,
-    result: Handle,
+    session: Owned,
+    lhs: Owned,
+    result: Owned,
     weights: Weights,
-    out: Out,
+    out: Room,
 }
 
 impl<'c> Prepared<'c> {
-    fn new(runtime: &'c Runtime, model: Model<'c>, out: Out, threads: usize) -> Result<Self, String> {
+    fn new(runtime: &'c Runtime, model: Model<'c>, out: Room, threads: usize) -> Result<Self, String> {
         let Shape { m, k, n } = model.case.shape;
         let (result, bytes) = match &out {
-            Out::Sums(out) => (runtime.value(out, [m, n], INT32)?, model.sums()),
-            Out::Codes(out) => (runtime.value(out, [m, n], UINT8)?, model.codes()),
+            Room::Sums(out) => (runtime.value(out, [m, n], INT32)?, model.sums()),
+            Room::Codes(out) => (runtime.value(out, [m, n], UINT8)?, model.codes()),
         };
         let lhs = runtime.value(&model.case.lhs, [m, k], UINT8)?;
         let session = runtime.session(&bytes, threads)?;
@@ -201,40 +188,28 @@ impl Product for Prepared<'_> {
         let (inputs, outputs) = ([c"a".as_ptr()], [c"y".as_ptr()]);
         // SAFETY: session and values are alive; names end with a zero.
         let status = unsafe {
-            let (names, to) = (inputs.as_ptr(), &mut self.result);
-            (api.run)(self.session, ptr::null_mut(), names, &self.lhs, 1, outputs.as_ptr(), 1, to)
+            let (names, session, to) = (inputs.as_ptr(), self.session.handle, &mut self.result.handle);
+            (api.run)(session, ptr::null_mut(), names, &self.lhs.handle, 1, outputs.as_ptr(), 1, to)
         };
         api.done(status).expect("runs");
     }
 
     fn output(&self) -> Output<'_> {
         match &self.out {
-            Out::Sums(out) => match self.weights {
+            Room::Sums(out) => match self.weights {
                 Weights::I8 => Output::plain(out),
                 Weights::U8 => Output::sums(out, UNSIGNED_RHS),
             },
-            Out::Codes(out) => Output::Codes { out, zeros: LHS_ONLY, bias: false, bits: false },
+            Room::Codes(out) => Output::codes(out, LHS_ONLY, Rule::WithoutBias),
         }
     }
 
     fn kernel(&self) -> String {
-        let operator = if matches!(self.out, Out::Sums(_)) { "MatMulInteger" } else { "QLinearMatMul, no bias" };
+        let operator = if matches!(self.out, Room::Sums(_)) { "MatMulInteger" } else { "QLinearMatMul, no bias" };
         let weights = match self.weights {
             Weights::I8 => "i8",
             Weights::U8 => "u8",
         };
         format!("{operator}, {weights} weights")
-    }
-}
-
-impl Drop for Prepared<'_> {
-    fn drop(&mut self) {
-        let api = &self.runtime.api;
-        // SAFETY: each was made once and is released once.
-        unsafe {
-            (api.release_session)(self.session);
-            (api.release_value)(self.lhs);
-            (api.release_value)(self.result);
-        }
     }
 }
