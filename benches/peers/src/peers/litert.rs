@@ -67,8 +67,9 @@ impl Runtime {
     fn new() -> Result<Self, String> {
         let lite = Functions::load()?;
         let environment = Owned::new(lite.DestroyEnvironment, |handle| {
-            // SAFETY: there are no options.
-            done("environment", unsafe { (lite.CreateEnvironment)(0, ptr::null(), handle) })
+            let (create, options) = (lite.CreateEnvironment, &api::ENVIRONMENT);
+            // SAFETY: the options are as many as it is told.
+            done("environment", unsafe { create(options.len() as c_int, options.as_ptr(), handle) })
         })?;
         Ok(Self { lite, environment })
     }

@@ -14,6 +14,39 @@ pub const INT8: c_int = 9;
 pub const CPU: c_int = 1;
 /// How the CPU's options are called among the opaque ones; they are text in TOML.
 pub const CPU_OPTIONS: &CStr = c"xnnpack";
+/// `LiteRtAny` that is an integer.
+#[repr(C)]
+struct Integer {
+    kind: c_int,
+    value: i64,
+}
+
+impl Integer {
+    const fn new(value: i64) -> Self {
+        /// Of `LiteRtAnyType`.
+        const INTEGER: c_int = 2;
+        Self { kind: INTEGER, value }
+    }
+}
+
+/// `LiteRtEnvOption`.
+#[repr(C)]
+pub struct EnvironmentOption {
+    tag: c_int,
+    value: Integer,
+}
+
+/// Of `LiteRtEnvOptionTag` and `LiteRtLogSeverity`.
+const AUTO_REGISTER_ACCELERATORS: c_int = 24;
+const MIN_LOGGER_SEVERITY: c_int = 25;
+const ERRORS: i64 = 3;
+
+/// Look for no accelerator but the CPU, and say nothing but errors.
+pub static ENVIRONMENT: [EnvironmentOption; 2] = [
+    EnvironmentOption { tag: AUTO_REGISTER_ACCELERATORS, value: Integer::new(CPU as i64) },
+    EnvironmentOption { tag: MIN_LOGGER_SEVERITY, value: Integer::new(ERRORS) },
+];
+
 /// `LiteRtRankedTensorType`.
 #[repr(C)]
 pub struct TensorType {
@@ -34,7 +67,7 @@ impl TensorType {
 
 functions! {
     "libLiteRt.so", "LiteRt":
-    CreateEnvironment: fn(count: c_int, options: *const c_void, environment: *mut Handle) -> Status,
+    CreateEnvironment: fn(count: c_int, *const EnvironmentOption, environment: *mut Handle) -> Status,
     DestroyEnvironment: fn(Handle) -> (),
     CreateModelFromBuffer: fn(environment: Handle, *const u8, usize, model: *mut Handle) -> Status,
     DestroyModel: fn(Handle) -> (),
