@@ -1,5 +1,5 @@
-//! The part of LiteRT's C interface that a compiled model needs, of version 2.3: before 2.2, models were made without an
-//! environment.
+//! The part of LiteRT's C interface that a compiled model needs, as versions 2.1.6 to 2.3.0 have it: before, models were made
+//! without an environment.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
