@@ -74,8 +74,8 @@ impl Runtime {
         Ok(Self { lite, environment })
     }
 
-    /// A compiled model; `bytes` must outlive it and the model, which must outlive the other.
-    fn compiled(&self, bytes: &[u8], threads: usize) -> Result<[Owned; 2], String> {
+    /// A compiled model, its options and the model it was compiled from, to be dropped in this order, and `bytes` after them.
+    fn compiled(&self, bytes: &[u8], threads: usize) -> Result<[Owned; 3], String> {
         let (lite, environment) = (&self.lite, self.environment.handle);
         let model = Owned::new(lite.DestroyModel, |handle| {
             // SAFETY: the bytes are of this length.
@@ -104,7 +104,7 @@ impl Runtime {
         let mut all = false;
         // SAFETY: the compiled model is alive.
         done("delegate", unsafe { (lite.CompiledModelIsFullyAccelerated)(compiled.handle, &mut all) })?;
-        if all { Ok([compiled, model]) } else { Err("XNNPACK does not take the model".into()) }
+        if all { Ok([compiled, options, model]) } else { Err("XNNPACK does not take the model".into()) }
     }
 
     /// The tensor at `data`, which must outlive it.
@@ -127,7 +127,7 @@ struct Prepared<'c> {
     runtime: &'c Runtime,
     form: Form,
     /// The compiled model, and what it was compiled from.
-    compiled: [Owned; 2],
+    compiled: [Owned; 3],
     lhs: Owned,
     result: Owned,
     out: Aligned<u8>,
