@@ -41,10 +41,11 @@ fi
 
 if nightly; then limit=3600 step asan asan; else skip asan "no nightly toolchain to be had"; fi
 
-# The comparison with other libraries: its own checks of exactness, on the shapes of its table.
+# The comparison with other libraries, on the shapes of its table: it fails where our own results are not exact.
 peers() {
     local manifest=benches/peers/Cargo.toml
     benches/peers/setup.sh "$target/peers-libraries"
+    cargo fmt --manifest-path $manifest --check
     CARGO_TARGET_DIR=$target/peers cargo clippy --release --manifest-path $manifest -- -D warnings
     CARGO_TARGET_DIR=$target/peers cargo run --release --manifest-path $manifest -- \
         --libraries "$target/peers-libraries" --ms 20

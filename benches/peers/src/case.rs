@@ -1,5 +1,6 @@
 //! What is measured: one product with its data, what must come out, and the check of what did.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use aligned_vec::{AVec, ConstAlign};
@@ -56,6 +57,9 @@ pub struct Zeros {
 /// Both zero points as a user has them, and with the easier one of the weights.
 pub const BOTH: Zeros = Zeros { lhs: 117, rhs: 3 };
 pub const LHS_ONLY: Zeros = Zeros { lhs: 117, rhs: 0 };
+/// Zero points that stand for a shift of the codes: activations minus 128, and weights plus 128.
+pub const SIGNED_LHS: Zeros = Zeros { lhs: 128, rhs: 0 };
+pub const UNSIGNED_RHS: Zeros = Zeros { lhs: 0, rhs: -128 };
 /// The zero point of u8 output.
 pub const OUT_ZERO: i32 = 128;
 /// The zero point of u8 output that is clamped from there.
@@ -121,21 +125,23 @@ impl Case {
         let Shape { m, n, .. } = self.shape;
         let all = |right: &dyn Fn((usize, usize)) -> bool| (0..m).all(|i| (0..n).all(|j| right((i, j))));
         match *output {
-            Output::Sums(out) => all(&|(i, j)| i64::from(out[i * n + j]) == self.sum((i, j), Zeros::default())),
-            Output::Signed { out, column_major } => all(&|(i, j)| {
+            Output::Sums { out, zeros, column_major } => all(&|(i, j)| {
                 let at = if column_major { j * m + i } else { i * n + j };
-                i64::from(out[at]) == self.sum((i, j), Zeros { lhs: 128, rhs: 0 })
+                i64::from(out[at]) == self.sum((i, j), zeros)
             }),
             Output::Reals(out) => {
                 all(&|(i, j)| f64::from(out[i * n + j]) == self.sum((i, j), Zeros::default()) as f64)
             }
-            Output::Codes { out, zeros, bias, bits } => all(&|(i, j)| {
+            Output::Codes { ref out, zeros, rule } => all(&|(i, j)| {
                 let code = i32::from(out[i * n + j]);
-                let sum = self.sum((i, j), zeros) + if bias { i64::from(self.bias[j]) } else { 0 };
-                match (variant, bits) {
-                    (Variant::U8Q31, _) => code == self.relu_code(sum as i32, j),
-                    (_, true) => code == self.float_code(sum as i32, j),
-                    (_, false) => self.is_rounded(code, sum, j),
+                let sum = self.sum((i, j), zeros);
+                let biased = sum + i64::from(self.bias[j]);
+                match (rule, variant) {
+                    (Rule::Bits, Variant::U8Q31) => code == self.relu_code(biased as i32, j),
+                    (Rule::Bits, _) => code == self.float_code(biased as i32, j),
+                    (Rule::Rounded, _) => self.is_rounded(code, biased, j),
+                    (Rule::WithoutBias, _) => self.is_rounded(code, sum, j),
+                    (Rule::OneScale, _) => self.is_rounded(code, biased, 0),
                 }
             }),
         }
@@ -160,14 +166,56 @@ impl Case {
 
 /// What a peer computed.
 pub enum Output<'a> {
-    /// Sums of unsigned activations, row-major.
-    Sums(&'a [i32]),
-    /// Sums of activations minus 128.
-    Signed { out: &'a [i32], column_major: bool },
+    /// Sums.
+    Sums { out: &'a [i32], zeros: Zeros, column_major: bool },
     /// Sums in float, row-major.
     Reals(&'a [f32]),
-    /// Codes, row-major; of zeropoint the very bits are asked, of others a correct rounding.
-    Codes { out: &'a [u8], zeros: Zeros, bias: bool, bits: bool },
+    /// Codes, row-major.
+    Codes { out: Cow<'a, [u8]>, zeros: Zeros, rule: Rule },
+}
+
+/// What is asked of codes: of zeropoint the very bits, of others a correct rounding.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// The bits of the variant's rule.
+    Bits,
+    Rounded,
+    /// The same, of a product that has no bias.
+    WithoutBias,
+    /// The same, of a product whose columns share the scale of the first.
+    OneScale,
+}
+
+impl<'a> Output<'a> {
+    /// Sums with these zero points, row-major.
+    pub fn sums(out: &'a [i32], zeros: Zeros) -> Self {
+        Self::Sums { out, zeros, column_major: false }
+    }
+
+    /// Sums of the codes as they are, row-major.
+    pub fn plain(out: &'a [i32]) -> Self {
+        Self::sums(out, Zeros::default())
+    }
+
+    pub fn codes(out: &'a [u8], zeros: Zeros, rule: Rule) -> Self {
+        Self::Codes { out: out.into(), zeros, rule }
+    }
+}
+
+/// Room for outputs, as a variant has them.
+pub enum Room {
+    Sums(Aligned<i32>),
+    Codes(Aligned<u8>),
+}
+
+impl Room {
+    pub fn new(shape: Shape, variant: Variant) -> Self {
+        let elements = shape.m * shape.n;
+        match variant {
+            Variant::I32 => Self::Sums(aligned(vec![0; elements])),
+            Variant::U8 | Variant::U8Q31 => Self::Codes(aligned(vec![0; elements])),
+        }
+    }
 }
 
 /// The products, summed in i32 where that cannot overflow, in i64 beyond.

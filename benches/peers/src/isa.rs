@@ -11,6 +11,8 @@ pub enum Isa {
 }
 
 impl Isa {
+    /// Those that a library can be held to.
+    pub const NAMED: [Self; 4] = [Self::Avx2, Self::AvxVnni, Self::Avx512, Self::Avx512Vnni];
     pub const ALL: [Self; 5] = [Self::Native, Self::Avx2, Self::AvxVnni, Self::Avx512, Self::Avx512Vnni];
 
     pub fn name(self) -> &'static str {
@@ -47,19 +49,34 @@ impl Isa {
         Self::here().next().unwrap_or(Self::Native)
     }
 
-    /// For libraries without a switch: nothing to set where they would choose `self` anyway.
+    /// For libraries without a switch: nothing to set where they would choose `self` anyway, since the CPU, or the mask
+    /// that it is run under, has nothing wider.
     ///
     /// # Errors
     /// Says so if they would choose another.
     pub fn by_itself(self) -> Result<(), String> {
-        if self == Self::Native || self == Self::widest() {
+        if self == Self::Native {
             return Ok(());
         }
-        Err(format!("has no switch, and this CPU has {}", Self::widest().name()))
+        let wider = nameless().or_else(|| (self != Self::widest()).then(|| Self::widest().name()));
+        wider.map_or(Ok(()), |wider| Err(format!("has no switch, and this CPU has {wider}")))
     }
 
     /// The peak that products are compared with.
     pub fn peak(self) -> &'static str {
         if self == Self::Native { Self::widest().name() } else { self.name() }
     }
+}
+
+/// What is here of the 8-bit instructions that some libraries choose and nothing is held to.
+fn nameless() -> Option<&'static str> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        // Leaf 7, EDX: bit 25.
+        let amx = is_x86_feature_detected!("avx2") && core::arch::x86_64::__cpuid_count(7, 0).edx >> 25 & 1 == 1;
+        let names = [("amx-int8", amx), ("avx-vnni-int8", is_x86_feature_detected!("avxvnniint8"))];
+        names.into_iter().find_map(|(name, here)| here.then_some(name))
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    None
 }

@@ -1,5 +1,6 @@
 //! Shared libraries, loaded at run time from where `setup.sh` put them.
 
+use std::ffi::c_void;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -32,6 +33,57 @@ impl Dynamic {
     pub unsafe fn get<F: Copy>(self, name: &str) -> Result<F, String> {
         // SAFETY: the caller's word for the type; the library stays loaded.
         unsafe { self.0.get::<F>(name) }.map(|symbol| *symbol).map_err(|error| error.to_string())
+    }
+}
+
+/// `Functions`, a table of what a library exports: each field is a function, named as there less the prefix.
+macro_rules! functions {
+    ($library:literal, $prefix:literal: $($name:ident: fn $arguments:tt -> $result:ty,)*) => {
+        #[derive(Clone, Copy)]
+        #[allow(non_snake_case)]
+        pub struct Functions {
+            $(pub $name: unsafe extern "C" fn $arguments -> $result,)*
+        }
+
+        impl Functions {
+            pub fn load() -> Result<Self, String> {
+                let library = $crate::library::Dynamic::load($library)?;
+                // SAFETY: the types are those of the library's headers.
+                unsafe { Ok(Self { $($name: library.get(concat!($prefix, stringify!($name)))?,)* }) }
+            }
+        }
+    };
+}
+pub(crate) use functions;
+
+/// A handle of any kind; each kind is a pointer to something opaque.
+pub type Handle = *mut c_void;
+
+/// A handle that is destroyed in the end. What destroys it may return a status.
+pub struct Owned<S = ()> {
+    pub handle: Handle,
+    destroy: unsafe extern "C" fn(Handle) -> S,
+}
+
+impl<S> Owned<S> {
+    /// What `create` puts into its argument, to be destroyed by `destroy`.
+    ///
+    /// # Errors
+    /// Those of `create`.
+    pub fn new(
+        destroy: unsafe extern "C" fn(Handle) -> S,
+        create: impl FnOnce(&mut Handle) -> Result<(), String>,
+    ) -> Result<Self, String> {
+        let mut handle = std::ptr::null_mut();
+        create(&mut handle)?;
+        Ok(Self { handle, destroy })
+    }
+}
+
+impl<S> Drop for Owned<S> {
+    fn drop(&mut self) {
+        // SAFETY: the handle is of the kind that the function destroys, and this is its only owner.
+        unsafe { (self.destroy)(self.handle) };
     }
 }
 

@@ -84,14 +84,15 @@ fn table(args: &Args, results: &Results, variant: Variant) {
         println!("  {name}: {}", kernels.join("; "));
     }
     print!("\n{:15}", "M x K x N");
-    names.iter().for_each(|name| print!(" {name:>11} "));
+    names.iter().for_each(|name| print!(" {name:>9} "));
     println!(" {:>9} {:>8}", if variant == Variant::U8Q31 { "of u8" } else { "/ best" }, "of peak");
     for shape in &args.shapes {
         print!("{:15}", shape.to_string());
         for name in &names {
+            let width = name.len().max(9);
             match results.find(name, variant, *shape) {
-                None => print!(" {:>11} ", "-"),
-                Some(row) => print!(" {:>11.1}{}", row.gops(), if row.exact { ' ' } else { '!' }),
+                None => print!(" {:>width$} ", "-"),
+                Some(row) => print!(" {:>width$.1}{}", row.gops(), if row.exact { ' ' } else { '!' }),
             }
         }
         let ours = results.find(OURS, variant, *shape);

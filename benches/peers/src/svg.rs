@@ -9,8 +9,10 @@ use crate::peers::OURS;
 use crate::report::names;
 
 /// Colours that are told apart without seeing red or green (Okabe and Ito).
-const COLOURS: [&str; 9] =
-    ["#0072b2", "#e69f00", "#f0c419", "#cc79a7", "#009e73", "#56b4e9", "#d55e00", "#6b4c9a", "#8c8c8c"];
+const COLOURS: [&str; 12] = [
+    "#0072b2", "#e69f00", "#f0c419", "#cc79a7", "#009e73", "#7fd6b8", "#56b4e9", "#d55e00", "#6b4c9a", "#8c8c8c",
+    "#7a3b10", "#222222",
+];
 /// Where lines begin, how long they are, and how far apart.
 const LEFT: f64 = 130.0;
 const WIDTH: f64 = 620.0;

@@ -3,8 +3,7 @@
 use gemm::Parallelism;
 
 use crate::case::{Aligned, Case, Output, Variant, aligned};
-use crate::isa::Isa;
-use crate::peer::{Held, Peer, Product};
+use crate::peer::{Peer, Product, Ready};
 
 pub struct GemmF32;
 
@@ -21,11 +20,7 @@ impl Peer for GemmF32 {
         variant == Variant::I32
     }
 
-    fn hold(&self, isa: Isa) -> Held {
-        isa.by_itself().map(|()| vec![])
-    }
-
-    fn prepare<'c>(&'c self, case: &'c Case, _: Variant, threads: usize) -> Result<Box<dyn Product + 'c>, String> {
+    fn prepare<'c>(&'c self, case: &'c Case, _: Variant, threads: usize) -> Ready<'c> {
         Ok(Box::new(Prepared {
             case,
             lhs: aligned(case.lhs.iter().map(|code| f32::from(*code))),

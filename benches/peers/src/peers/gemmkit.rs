@@ -6,9 +6,9 @@ use gemmkit::{
     prepack_rhs_i8,
 };
 
-use crate::case::{Aligned, Case, LHS_ONLY, OUT_ZERO, Output, Variant, aligned};
+use crate::case::{Aligned, Case, LHS_ONLY, OUT_ZERO, Output, Rule, SIGNED_LHS, Variant, aligned};
 use crate::isa::Isa;
-use crate::peer::{Held, Peer, Product};
+use crate::peer::{Held, Peer, Product, Ready, switch};
 
 pub struct Gemmkit;
 
@@ -22,22 +22,14 @@ impl Peer for Gemmkit {
     }
 
     fn hold(&self, isa: Isa) -> Held {
-        let name = match isa {
-            Isa::Native => return Ok(vec![]),
-            Isa::Avx2 => "fma",
-            Isa::Avx512 => "avx512f",
-            Isa::Avx512Vnni => "avx512vnni",
-            Isa::AvxVnni => return Err("has no kernel for it".into()),
-        };
-        Ok(vec![("GEMMKIT_REQUIRE_ISA", name.into())])
+        // It would panic.
+        if !isa.is_here() {
+            return Err("has no kernel for it here".into());
+        }
+        switch("GEMMKIT_REQUIRE_ISA", isa, [Some("fma"), None, Some("avx512f"), Some("avx512vnni")])
     }
 
-    fn prepare<'c>(
-        &'c self,
-        case: &'c Case,
-        variant: Variant,
-        threads: usize,
-    ) -> Result<Box<dyn Product + 'c>, String> {
+    fn prepare<'c>(&'c self, case: &'c Case, variant: Variant, threads: usize) -> Ready<'c> {
         let shape = case.shape;
         let threads = if threads > 1 { Parallelism::Rayon(threads) } else { Parallelism::Serial };
         let elements = shape.m * shape.n;
@@ -68,7 +60,7 @@ impl Product for Sums<'_> {
     }
 
     fn output(&self) -> Output<'_> {
-        Output::Signed { out: &self.out, column_major: true }
+        Output::Sums { out: &self.out, zeros: SIGNED_LHS, column_major: true }
     }
 
     fn kernel(&self) -> String {
@@ -95,7 +87,7 @@ impl Product for Codes<'_> {
     }
 
     fn output(&self) -> Output<'_> {
-        Output::Codes { out: &self.out, zeros: LHS_ONLY, bias: true, bits: false }
+        Output::codes(&self.out, LHS_ONLY, Rule::Rounded)
     }
 
     fn kernel(&self) -> String {

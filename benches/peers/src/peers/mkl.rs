@@ -5,8 +5,8 @@ use std::ffi::{c_int, c_void};
 
 use crate::case::{Aligned, Case, Output, Variant, aligned};
 use crate::isa::Isa;
-use crate::library::Dynamic;
-use crate::peer::{Held, Peer, Product};
+use crate::library::functions;
+use crate::peer::{Held, Peer, Product, Ready, switch};
 
 // Of `mkl_cblas.h`; the integers are 32-bit (LP64).
 const ROW_MAJOR: c_int = 101;
@@ -15,60 +15,44 @@ const PACKED: c_int = 151;
 const B_MATRIX: c_int = 162;
 const FIX_OFFSET: c_int = 173;
 
-type PackSize = unsafe extern "C" fn(identifier: c_int, m: c_int, n: c_int, k: c_int) -> usize;
-type Pack = unsafe extern "C" fn(
-    layout: c_int,
-    identifier: c_int,
-    trans: c_int,
-    m: c_int,
-    n: c_int,
-    k: c_int,
-    src: *const c_void,
-    ld: c_int,
-    dest: *mut c_void,
-);
-type Compute = unsafe extern "C" fn(
-    layout: c_int,
-    trans_a: c_int,
-    trans_b: c_int,
-    offset: c_int,
-    m: c_int,
-    n: c_int,
-    k: c_int,
-    alpha: f32,
-    a: *const c_void,
-    lda: c_int,
-    a_offset: i8,
-    b: *const c_void,
-    ldb: c_int,
-    b_offset: i8,
-    beta: f32,
-    c: *mut i32,
-    ldc: c_int,
-    c_offset: *const i32,
-);
-
-#[derive(Clone, Copy)]
-struct Functions {
-    pack_size: PackSize,
-    pack: Pack,
-    compute: Compute,
+functions! {
+    "libmkl_rt.so", "cblas_gemm_s8u8s32_":
+    pack_get_size: fn(identifier: c_int, m: c_int, n: c_int, k: c_int) -> usize,
+    pack: fn(
+        layout: c_int,
+        identifier: c_int,
+        trans: c_int,
+        m: c_int,
+        n: c_int,
+        k: c_int,
+        src: *const c_void,
+        ld: c_int,
+        dest: *mut c_void,
+    ) -> (),
+    compute: fn(
+        layout: c_int,
+        trans_a: c_int,
+        trans_b: c_int,
+        offset: c_int,
+        m: c_int,
+        n: c_int,
+        k: c_int,
+        alpha: f32,
+        a: *const c_void,
+        lda: c_int,
+        a_offset: i8,
+        b: *const c_void,
+        ldb: c_int,
+        b_offset: i8,
+        beta: f32,
+        c: *mut i32,
+        ldc: c_int,
+        c_offset: *const i32,
+    ) -> (),
 }
 
 #[derive(Default)]
 pub struct Mkl(OnceCell<Result<Functions, String>>);
-
-fn load() -> Result<Functions, String> {
-    let library = Dynamic::load("libmkl_rt.so")?;
-    // SAFETY: the types are those of `mkl_cblas.h`.
-    unsafe {
-        Ok(Functions {
-            pack_size: library.get("cblas_gemm_s8u8s32_pack_get_size")?,
-            pack: library.get("cblas_gemm_s8u8s32_pack")?,
-            compute: library.get("cblas_gemm_s8u8s32_compute")?,
-        })
-    }
-}
 
 impl Peer for Mkl {
     fn name(&self) -> &'static str {
@@ -80,22 +64,15 @@ impl Peer for Mkl {
     }
 
     fn hold(&self, isa: Isa) -> Held {
-        let name = match isa {
-            Isa::Native => return Ok(vec![]),
-            Isa::Avx2 => "AVX2",
-            Isa::AvxVnni => "AVX2_E1",
-            Isa::Avx512 => "AVX512",
-            Isa::Avx512Vnni => "AVX512_E1",
-        };
-        Ok(vec![("MKL_ENABLE_INSTRUCTIONS", name.into())])
+        switch("MKL_ENABLE_INSTRUCTIONS", isa, ["AVX2", "AVX2_E1", "AVX512", "AVX512_E1"].map(Some))
     }
 
-    fn prepare<'c>(&'c self, case: &'c Case, _: Variant, _: usize) -> Result<Box<dyn Product + 'c>, String> {
-        let functions = self.0.get_or_init(load).clone()?;
+    fn prepare<'c>(&'c self, case: &'c Case, _: Variant, _: usize) -> Ready<'c> {
+        let functions = self.0.get_or_init(Functions::load).clone()?;
         let [m, k, n] = [case.shape.m, case.shape.k, case.shape.n].map(|size| size as c_int);
         // SAFETY: the size is what the library asks for, the source is k x n and row-major.
         let weights = unsafe {
-            let mut weights = aligned(vec![0u8; (functions.pack_size)(B_MATRIX, m, n, k)]);
+            let mut weights = aligned(vec![0u8; (functions.pack_get_size)(B_MATRIX, m, n, k)]);
             let (src, dest) = (case.rhs.as_ptr().cast(), weights.as_mut_ptr().cast());
             (functions.pack)(ROW_MAJOR, B_MATRIX, NO_TRANS, m, n, k, src, n, dest);
             weights
@@ -123,7 +100,7 @@ impl Product for Prepared<'_> {
     }
 
     fn output(&self) -> Output<'_> {
-        Output::Sums(&self.out)
+        Output::plain(&self.out)
     }
 
     fn kernel(&self) -> String {

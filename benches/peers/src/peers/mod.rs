@@ -2,6 +2,7 @@
 
 mod gemm_f32;
 mod gemmkit;
+mod litert;
 mod mkl;
 mod onednn;
 mod onnxruntime;
@@ -23,7 +24,10 @@ pub fn all() -> Vec<Box<dyn Peer>> {
         Box::new(onednn::OneDnn::plain()),
         Box::new(onednn::OneDnn::with_weight_zero()),
         Box::new(mkl::Mkl::default()),
-        Box::new(onnxruntime::OnnxRuntime::default()),
+        Box::new(onnxruntime::OnnxRuntime::u8i8()),
+        Box::new(onnxruntime::OnnxRuntime::u8u8()),
+        Box::new(litert::LiteRt::i8i8()),
+        Box::new(litert::LiteRt::u8u8()),
         Box::new(rten::Rten),
         Box::new(gemmkit::Gemmkit),
         Box::new(tract::Tract),

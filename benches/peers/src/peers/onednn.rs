@@ -8,9 +8,10 @@ use std::ptr;
 
 use api::*;
 
-use crate::case::{Aligned, BOTH, Case, LHS_ONLY, OUT_ZERO, Output, Variant, Zeros, aligned};
+use crate::case::{Aligned, BOTH, Case, LHS_ONLY, OUT_ZERO, Output, Room, Rule, Variant, Zeros, aligned};
 use crate::isa::Isa;
-use crate::peer::{Held, Peer, Product};
+use crate::library::Handle;
+use crate::peer::{Held, Peer, Product, Ready, switch};
 use crate::shape::Shape;
 
 pub struct OneDnn {
@@ -48,23 +49,13 @@ impl Peer for OneDnn {
     }
 
     fn hold(&self, isa: Isa) -> Held {
-        let name = match isa {
-            Isa::Native => return Ok(vec![]),
-            Isa::Avx2 => "AVX2",
-            Isa::AvxVnni => "AVX2_VNNI",
-            Isa::Avx512 => "AVX512_CORE",
-            Isa::Avx512Vnni => "AVX512_CORE_VNNI",
-        };
-        Ok(vec![("ONEDNN_MAX_CPU_ISA", name.into())])
+        let names = ["AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI"];
+        switch("ONEDNN_MAX_CPU_ISA", isa, names.map(Some))
     }
 
-    fn prepare<'c>(&'c self, case: &'c Case, variant: Variant, _: usize) -> Result<Box<dyn Product + 'c>, String> {
+    fn prepare<'c>(&'c self, case: &'c Case, variant: Variant, _: usize) -> Ready<'c> {
         let engine = self.engine.get_or_init(Engine::new).as_ref().map_err(Clone::clone)?;
-        let out = match variant {
-            Variant::I32 => Out::Sums(aligned(vec![0; case.shape.m * case.shape.n])),
-            _ => Out::Codes(aligned(vec![0; case.shape.m * case.shape.n])),
-        };
-        Ok(Box::new(Prepared::new(engine, case, self.zeros, out)?))
+        Ok(Box::new(Prepared::new(engine, case, self.zeros, Room::new(case.shape, variant))?))
     }
 }
 
@@ -91,24 +82,25 @@ impl Engine {
     fn tensor(&self, sizes: &[usize], element: i32, format: i32) -> Result<Owned, String> {
         let sizes: Vec<i64> = sizes.iter().map(|size| *size as i64).collect();
         let (create, count) = (self.dnnl.memory_desc_create_with_tag, sizes.len() as i32);
-        Owned::new("tensor", self.dnnl.memory_desc_destroy, |handle| {
+        Owned::new(self.dnnl.memory_desc_destroy, |handle| {
             // SAFETY: there are `count` sizes.
-            unsafe { create(handle, count, sizes.as_ptr(), element, format) }
+            done("tensor", unsafe { create(handle, count, sizes.as_ptr(), element, format) })
         })
     }
 
     /// Memory at `data`, which must hold what `tensor` describes and outlive it.
     fn memory<T>(&self, tensor: Handle, data: *const T) -> Result<Owned, String> {
-        Owned::new("memory", self.dnnl.memory_destroy, |handle| {
+        let (create, data) = (self.dnnl.memory_create, data.cast_mut().cast());
+        Owned::new(self.dnnl.memory_destroy, |handle| {
             // SAFETY: the tensor is one of this engine's.
-            unsafe { (self.dnnl.memory_create)(handle, tensor, self.engine, data.cast_mut().cast()) }
+            done("memory", unsafe { create(handle, tensor, self.engine, data) })
         })
     }
 
     fn primitive(&self, what: &str, description: &Owned) -> Result<Owned, String> {
-        Owned::new(what, self.dnnl.primitive_destroy, |handle| {
+        Owned::new(self.dnnl.primitive_destroy, |handle| {
             // SAFETY: the description is one of this library's.
-            unsafe { (self.dnnl.primitive_create)(handle, description.handle) }
+            done(what, unsafe { (self.dnnl.primitive_create)(handle, description.handle) })
         })
     }
 
@@ -126,18 +118,13 @@ impl Engine {
     }
 }
 
-enum Out {
-    Sums(Aligned<i32>),
-    Codes(Aligned<u8>),
-}
-
 struct Prepared<'c> {
     engine: &'c Engine,
     description: Owned,
     primitive: Owned,
     arguments: Vec<Argument>,
     zeros: Zeros,
-    out: Out,
+    out: Room,
     /// What the arguments point to.
     _memories: Vec<Owned>,
     _weights: Aligned<u8>,
@@ -146,10 +133,10 @@ struct Prepared<'c> {
 }
 
 impl<'c> Prepared<'c> {
-    fn new(engine: &'c Engine, case: &'c Case, zeros: Zeros, mut out: Out) -> Result<Self, String> {
+    fn new(engine: &'c Engine, case: &'c Case, zeros: Zeros, mut out: Room) -> Result<Self, String> {
         let Shape { m, k, n } = case.shape;
         let dnnl = &engine.dnnl;
-        let codes = matches!(out, Out::Codes(_));
+        let codes = matches!(out, Room::Codes(_));
         let lhs = engine.tensor(&[m, k], U8, AB)?;
         let rhs = engine.tensor(&[k, n], S8, AB)?;
         let any = engine.tensor(&[k, n], S8, ANY)?;
@@ -159,7 +146,7 @@ impl<'c> Prepared<'c> {
         let dst = engine.tensor(&[m, n], if codes { U8 } else { S32 }, AB)?;
 
         // SAFETY: the attributes are this library's.
-        let attributes = Owned::new("attributes", dnnl.primitive_attr_destroy, |handle| unsafe {
+        let attributes = Owned::new(dnnl.primitive_attr_destroy, |handle| unsafe {
             let mut status = (dnnl.primitive_attr_create)(handle);
             if codes {
                 // One scale a column, one zero point for all.
@@ -170,14 +157,15 @@ impl<'c> Prepared<'c> {
             if codes && zeros.rhs != 0 {
                 status |= (dnnl.primitive_attr_set_zero_points_mask)(*handle, WEIGHTS, 0);
             }
-            status
+            done("attributes", status)
         })?;
         let no_bias = ptr::null_mut();
-        let description = Owned::new("matmul", dnnl.primitive_desc_destroy, |handle| {
+        let description = Owned::new(dnnl.primitive_desc_destroy, |handle| {
             let (engine, bias) = (engine.engine, if codes { bias.handle } else { no_bias });
             let (create, attributes) = (dnnl.matmul_primitive_desc_create, attributes.handle);
             // SAFETY: all handles are this library's.
-            unsafe { create(handle, engine, lhs.handle, any.handle, bias, dst.handle, attributes) }
+            let status = unsafe { create(handle, engine, lhs.handle, any.handle, bias, dst.handle, attributes) };
+            done("matmul", status)
         })?;
         let primitive = engine.primitive("matmul", &description)?;
 
@@ -189,10 +177,10 @@ impl<'c> Prepared<'c> {
         let mut packed = aligned(vec![0u8; bytes]);
         let plain = engine.memory(rhs.handle, case.rhs.as_ptr())?;
         let weights = engine.memory(format, packed.as_mut_ptr())?;
-        let reorder = Owned::new("reorder", dnnl.primitive_desc_destroy, |handle| {
+        let reorder = Owned::new(dnnl.primitive_desc_destroy, |handle| {
             let (create, engine) = (dnnl.reorder_primitive_desc_create, engine.engine);
             // SAFETY: all handles are this library's.
-            unsafe { create(handle, rhs.handle, engine, format, engine, ptr::null_mut()) }
+            done("reorder", unsafe { create(handle, rhs.handle, engine, format, engine, ptr::null_mut()) })
         })?;
         let ends =
             [Argument { which: SRC, memory: plain.handle }, Argument { which: DST, memory: weights.handle }];
@@ -203,8 +191,8 @@ impl<'c> Prepared<'c> {
             case.bias.iter().zip(&case.scales).map(|(bias, scale)| *bias as f32 * scale).collect();
         let points = Box::new([zeros.lhs, OUT_ZERO, zeros.rhs]);
         let to = match &mut out {
-            Out::Sums(out) => engine.memory(dst.handle, out.as_mut_ptr()),
-            Out::Codes(out) => engine.memory(dst.handle, out.as_mut_ptr()),
+            Room::Sums(out) => engine.memory(dst.handle, out.as_mut_ptr()),
+            Room::Codes(out) => engine.memory(dst.handle, out.as_mut_ptr()),
         };
         let mut memories =
             vec![(SRC, engine.memory(lhs.handle, case.lhs.as_ptr())?), (WEIGHTS, weights), (DST, to?)];
@@ -239,8 +227,8 @@ impl Product for Prepared<'_> {
 
     fn output(&self) -> Output<'_> {
         match &self.out {
-            Out::Sums(out) => Output::Sums(out),
-            Out::Codes(out) => Output::Codes { out, zeros: self.zeros, bias: true, bits: false },
+            Room::Sums(out) => Output::plain(out),
+            Room::Codes(out) => Output::codes(out, self.zeros, Rule::Rounded),
         }
     }
 

@@ -4,8 +4,7 @@ use rten_gemm::{GemmExecutor, GemmInputA, GemmInputB, GemmOptions, PackedBMatrix
 use rten_tensor::NdTensorView;
 
 use crate::case::{Aligned, Case, Output, Variant, aligned};
-use crate::isa::Isa;
-use crate::peer::{Held, Peer, Product};
+use crate::peer::{Peer, Product, Ready};
 
 pub struct Rten;
 
@@ -18,11 +17,7 @@ impl Peer for Rten {
         variant == Variant::I32
     }
 
-    fn hold(&self, isa: Isa) -> Held {
-        isa.by_itself().map(|()| vec![])
-    }
-
-    fn prepare<'c>(&'c self, case: &'c Case, _: Variant, _: usize) -> Result<Box<dyn Product + 'c>, String> {
+    fn prepare<'c>(&'c self, case: &'c Case, _: Variant, _: usize) -> Ready<'c> {
         let shape = case.shape;
         let executor = GemmExecutor::new();
         let weights = executor.prepack_b(NdTensorView::from_data([shape.k, shape.n], &case.rhs[..]).view());
@@ -45,7 +40,7 @@ impl Product for Prepared<'_> {
     }
 
     fn output(&self) -> Output<'_> {
-        Output::Sums(&self.out)
+        Output::plain(&self.out)
     }
 
     fn kernel(&self) -> String {

@@ -4,9 +4,9 @@ use tract_data::internal::{DatumType, Tensor, TractErrorContext as _, TractResul
 use tract_linalg::MmmDispatch;
 use tract_linalg::mmm::{AsInputValue, FusedSpec, MMMInputValue, MatMatMul, ScratchSpace};
 
-use crate::case::{Case, Output, Variant};
+use crate::case::{Case, Output, SIGNED_LHS, Variant};
 use crate::isa::Isa;
-use crate::peer::{Held, Peer, Product};
+use crate::peer::{Held, Peer, Product, Ready, switch};
 use crate::shape::Shape;
 
 /// The packing of two i8 operands in the kernel's list.
@@ -24,17 +24,16 @@ impl Peer for Tract {
     }
 
     fn hold(&self, isa: Isa) -> Held {
-        let without = match isa {
-            Isa::Native => return Ok(vec![]),
-            Isa::Avx2 => "-avx512f,-avx512vnni,-avxvnni,-amx-int8",
-            Isa::AvxVnni => "-avx512f,-avx512vnni,-amx-int8",
-            Isa::Avx512 => "-avx512vnni,-avxvnni,-amx-int8",
-            Isa::Avx512Vnni => "-avxvnni,-amx-int8",
-        };
-        Ok(vec![("TRACT_CPU_ISA", without.into())])
+        let without = [
+            "-avx512f,-avx512vnni,-avxvnni,-amx-int8",
+            "-avx512f,-avx512vnni,-amx-int8",
+            "-avx512vnni,-avxvnni,-amx-int8",
+            "-avxvnni,-amx-int8",
+        ];
+        switch("TRACT_CPU_ISA", isa, without.map(Some))
     }
 
-    fn prepare<'c>(&'c self, case: &'c Case, _: Variant, threads: usize) -> Result<Box<dyn Product + 'c>, String> {
+    fn prepare<'c>(&'c self, case: &'c Case, _: Variant, threads: usize) -> Ready<'c> {
         if threads > 1 {
             return Err("runs one thread".into());
         }
@@ -90,7 +89,7 @@ impl Product for Prepared {
 
     fn output(&self) -> Output<'_> {
         let plain = self.out.as_plain_ram().expect("in memory");
-        Output::Signed { out: plain.as_slice().expect("i32"), column_major: false }
+        Output::sums(plain.as_slice().expect("i32"), SIGNED_LHS)
     }
 
     fn kernel(&self) -> String {

@@ -4,9 +4,9 @@ use zeropoint::reference::Output as Element;
 use zeropoint::{BACKEND_VARIABLE, Error, FloatScale, Gemm, MatMut, MatRef, PackOptions, Packed, PerAxis, Rayon};
 use zeropoint::{Stages, Workspace};
 
-use crate::case::{self, Aligned, BOTH, Case, OUT_ZERO, Output, RELU_ZERO, Variant, Zeros, aligned};
+use crate::case::{self, Aligned, BOTH, Case, OUT_ZERO, Output, RELU_ZERO, Rule, Variant, Zeros, aligned};
 use crate::isa::Isa;
-use crate::peer::{Held, Peer, Product};
+use crate::peer::{Held, Peer, Product, Ready, switch};
 
 pub struct Zeropoint;
 
@@ -20,19 +20,14 @@ impl Peer for Zeropoint {
     }
 
     fn hold(&self, isa: Isa) -> Held {
-        if isa == Isa::Native { Ok(vec![]) } else { Ok(vec![(BACKEND_VARIABLE, isa.name().into())]) }
+        switch(BACKEND_VARIABLE, isa, Isa::NAMED.map(|isa| Some(isa.name())))
     }
 
-    fn prepare<'c>(
-        &'c self,
-        case: &'c Case,
-        variant: Variant,
-        threads: usize,
-    ) -> Result<Box<dyn Product + 'c>, String> {
-        let codes: fn(&[u8]) -> Output<'_> = |out| Output::Codes { out, zeros: BOTH, bias: true, bits: true };
+    fn prepare<'c>(&'c self, case: &'c Case, variant: Variant, threads: usize) -> Ready<'c> {
+        let codes: fn(&[u8]) -> Output<'_> = |out| Output::codes(out, BOTH, Rule::Bits);
         let product: Result<Box<dyn Product>, Error> = match variant {
             Variant::I32 => {
-                Prepared::boxed(case, Zeros::default(), &Stages::raw(), |out| Output::Sums(out), threads)
+                Prepared::boxed(case, Zeros::default(), &Stages::raw(), |out| Output::plain(out), threads)
             }
             Variant::U8 => {
                 let stages =

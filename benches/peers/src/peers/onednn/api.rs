@@ -2,7 +2,10 @@
 
 use std::ffi::{c_char, c_int, c_uint, c_void};
 
-use crate::library::Dynamic;
+use crate::library::{Handle, functions};
+
+/// A handle that is destroyed in the end.
+pub type Owned = crate::library::Owned<Status>;
 
 pub const CPU: c_int = 1;
 pub const IN_ORDER: c_uint = 1;
@@ -22,8 +25,6 @@ pub const ZERO_POINTS: c_int = 8192;
 pub const IMPLEMENTATION: c_int = 8;
 pub const WEIGHTS_FORMAT: c_int = 131;
 
-/// A handle of any kind; each kind is a pointer to something opaque.
-pub type Handle = *mut c_void;
 pub type Status = c_int;
 
 #[repr(C)]
@@ -32,25 +33,8 @@ pub struct Argument {
     pub memory: Handle,
 }
 
-/// Functions by their names less `dnnl_`.
-macro_rules! functions {
-    ($($name:ident: fn($($argument:ty),*) -> $result:ty,)*) => {
-        #[derive(Clone, Copy)]
-        pub struct Functions {
-            $(pub $name: unsafe extern "C" fn($($argument),*) -> $result,)*
-        }
-
-        impl Functions {
-            pub fn load() -> Result<Self, String> {
-                let library = Dynamic::load("libdnnl.so")?;
-                // SAFETY: the types are those of `dnnl.h`.
-                unsafe { Ok(Self { $($name: library.get(concat!("dnnl_", stringify!($name)))?,)* }) }
-            }
-        }
-    };
-}
-
 functions! {
+    "libdnnl.so", "dnnl_":
     engine_create: fn(*mut Handle, c_int, usize) -> Status,
     stream_create: fn(*mut Handle, Handle, c_uint) -> Status,
     stream_wait: fn(Handle) -> Status,
@@ -71,32 +55,6 @@ functions! {
     primitive_create: fn(*mut Handle, Handle) -> Status,
     primitive_execute: fn(Handle, Handle, c_int, *const Argument) -> Status,
     primitive_destroy: fn(Handle) -> Status,
-}
-
-/// A handle that is destroyed in the end.
-pub struct Owned {
-    pub handle: Handle,
-    destroy: unsafe extern "C" fn(Handle) -> Status,
-}
-
-impl Owned {
-    /// What `create` puts into its argument.
-    pub fn new(
-        what: &str,
-        destroy: unsafe extern "C" fn(Handle) -> Status,
-        create: impl FnOnce(&mut Handle) -> Status,
-    ) -> Result<Self, String> {
-        let mut handle = std::ptr::null_mut();
-        done(what, create(&mut handle))?;
-        Ok(Self { handle, destroy })
-    }
-}
-
-impl Drop for Owned {
-    fn drop(&mut self) {
-        // SAFETY: the handle is of the kind that the function destroys, and this is its only owner.
-        unsafe { (self.destroy)(self.handle) };
-    }
 }
 
 /// An error unless `status` is that of success.

@@ -4,10 +4,8 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::transmute;
 
-use crate::library::Dynamic;
+use crate::library::{Dynamic, Handle, Owned};
 
-/// A handle of any kind; each kind is a pointer to something opaque.
-pub type Handle = *mut c_void;
 /// Null, or an error.
 pub type Status = *mut c_void;
 
@@ -62,16 +60,22 @@ functions! {
     set_intra_op_num_threads: 24, fn(Handle, c_int) -> Status;
     create_tensor_with_data: 49, fn(Handle, *mut c_void, usize, *const i64, usize, c_int, *mut Handle) -> Status;
     create_cpu_memory_info: 69, fn(c_int, c_int, *mut Handle) -> Status;
+    release_env: 92, fn(Handle) -> ();
     release_status: 93, fn(Status) -> ();
+    release_memory_info: 94, fn(Handle) -> ();
     release_session: 95, fn(Handle) -> ();
     release_value: 96, fn(Handle) -> ();
+    release_session_options: 100, fn(Handle) -> ();
 }
 
 impl Api {
-    /// The handle that `create` makes.
-    pub fn made(&self, create: impl FnOnce(&mut Handle) -> Status) -> Result<Handle, String> {
-        let mut handle = std::ptr::null_mut();
-        self.done(create(&mut handle)).map(|()| handle)
+    /// What `create` makes, to be released by `release`.
+    pub fn owned(
+        &self,
+        release: unsafe extern "C" fn(Handle),
+        create: impl FnOnce(&mut Handle) -> Status,
+    ) -> Result<Owned, String> {
+        Owned::new(release, |handle| self.done(create(handle)))
     }
 
     /// An error unless `status` is that of success.
