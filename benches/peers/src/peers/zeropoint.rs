@@ -1,12 +1,19 @@
 //! This library: both zero points are non-zero wherever there are codes.
 
+use std::time::Duration;
+
 use zeropoint::reference::Output as Element;
-use zeropoint::{BACKEND_VARIABLE, Error, FloatScale, Gemm, MatMut, MatRef, PackOptions, Packed, PerAxis, Rayon};
+use zeropoint::{
+    BACKEND_VARIABLE, Error, FloatScale, Gemm, MatMut, MatRef, PackOptions, Packed, PerAxis, RayonAwake,
+};
 use zeropoint::{Stages, Workspace};
 
 use crate::case::{self, Aligned, BOTH, Case, OUT_ZERO, Output, RELU_ZERO, Rule, Variant, Zeros, aligned};
 use crate::isa::Isa;
 use crate::peer::{Held, Peer, Product, Ready, switch};
+
+/// Threads that wait as long as OpenMP's: idle ones have fallen asleep when another library's turn comes.
+const AWAKE: RayonAwake = RayonAwake(Duration::from_millis(1));
 
 pub struct Zeropoint;
 
@@ -78,7 +85,7 @@ impl<O: Element + Default> Product for Prepared<'_, O> {
         let lhs = MatRef::row_major(&self.case.lhs, shape.m, shape.k).expect("lhs").zero_point(self.lhs_zero);
         let out = MatMut::row_major(&mut self.out, shape.m, shape.n).expect("out");
         let options = self.gemm.options();
-        let options = if self.threads > 1 { options.threads(&Rayon) } else { options };
+        let options = if self.threads > 1 { options.threads(&AWAKE) } else { options };
         options.run(lhs, out, &mut self.workspace).expect("runs");
     }
 
