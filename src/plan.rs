@@ -14,6 +14,8 @@ const RHS_IN_L1: usize = 16 << 10;
 const PANEL_IN_L2: usize = 192 << 10;
 /// Strides, in bytes, of rows that are packed although they could be read in place: they crowd few sets of L1.
 const PACKED_STRIDES: usize = 1024;
+/// Tiles that are read in place before the last rows of a K with a tail are packed: a block more must pay.
+const TILES_BEFORE_TAIL: usize = 4;
 /// Rows that are so few that memory decides, not the shape of a tile.
 const FEW_ROWS: usize = 4;
 /// Rows that are so few that reading weights decides, where they do not stay in L2, and the bytes of weights which do
@@ -93,7 +95,7 @@ pub(crate) fn blocking(backend: Backend, n: usize, k: usize) -> Blocking {
     // Equal pieces, so that none is a sliver.
     let pieces = k.div_ceil(depth).max(1);
     let depth = if pieces == 1 { usize::MAX } else { k.div_ceil(pieces).next_multiple_of(backend.k_step()) };
-    Blocking { rows, depth, packed_strides: PACKED_STRIDES }
+    Blocking { rows, depth, packed_strides: PACKED_STRIDES, rows_before_tail: TILES_BEFORE_TAIL * backend.mr() }
 }
 
 /// Rows and columns of the blocks that threads share: M is split first; N, in whole panels, where M has too few

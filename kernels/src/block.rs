@@ -23,6 +23,9 @@ pub struct Blocking {
     /// many bytes, since they crowd few cache sets; at least 1, which packs all; `usize::MAX` for none but those of
     /// stride 0.
     pub packed_strides: usize,
+    /// Where K is no multiple of the kernel's step, the last rows are packed in a block of their own, and others are
+    /// read in place only if there are at least this many of them.
+    pub rows_before_tail: usize,
 }
 
 /// Where things lie in the workspace, in bytes from its aligned start.
@@ -49,7 +52,7 @@ pub(crate) struct Room {
 /// ```
 /// use zeropoint_kernels::{Blocking, available};
 /// let backend = available().next().unwrap();
-/// let plan = backend.plan(100, 64, Blocking { rows: 48, depth: usize::MAX, packed_strides: 4096 })?;
+/// let plan = backend.plan(100, 64, Blocking { rows: 48, depth: usize::MAX, packed_strides: 4096, rows_before_tail: 24 })?;
 /// assert_eq!((plan.backend(), plan.k()), (backend, 64));
 /// assert!(plan.workspace_bytes() >= 48 * 64);
 /// # Ok::<(), zeropoint_kernels::Error>(())
@@ -67,6 +70,7 @@ pub struct Plan {
     /// Bytes of a panel of rhs.
     pub(crate) panel: usize,
     pub(crate) packed_strides: usize,
+    pub(crate) rows_before_tail: usize,
     pub(crate) room: Room,
 }
 

@@ -88,6 +88,7 @@ impl<'a> Weights<'a> {
 /// let zero_point = ZeroPoint::One(6 + backend.rhs().elem.offset(false));
 /// let weights =
 ///     Weights { k: 2, n: 2, panels: &panels.0, sums: &sums, zero_point, outliers: Outliers::default() };
+/// let blocking = Blocking { rows: 4, depth: usize::MAX, packed_strides: usize::MAX, rows_before_tail: 4 };
 /// let mut out = [0i32; 4];
 /// Job {
 ///     lhs: MatRef::row_major(&lhs, 2, 2)?.zero_point(1),
@@ -95,7 +96,7 @@ impl<'a> Weights<'a> {
 ///     finish: Finish::raw(&[0; 64]),
 ///     out: MatMut::row_major(&mut out, 2, 2)?,
 /// }
-/// .run(&backend.plan(2, 2, Blocking { rows: 4, depth: usize::MAX, packed_strides: usize::MAX })?, &mut workspace.0)?;
+/// .run(&backend.plan(2, 2, blocking)?, &mut workspace.0)?;
 /// assert_eq!(out, [1, 2, 1, 6]); // [[0, 1], [2, 3]] times [[-1, 0], [1, 2]]
 /// # Ok::<(), Error>(())
 /// ```
@@ -217,7 +218,7 @@ fn rows_in_place<L: Code>(plan: &Plan, codes: &MatRef<'_, L>) -> usize {
     }
     // The last rows are packed, in a block of their own, which must not be all there is.
     let owned = m - beyond.div_ceil(stride).min(m);
-    if owned < 4 * row.mr { 0 } else { owned - owned % row.mr }
+    if owned < plan.rows_before_tail { 0 } else { owned - owned % row.mr }
 }
 
 impl<L: Code, O: Element> Job<'_, L, O> {

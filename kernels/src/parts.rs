@@ -68,6 +68,7 @@ fn plan(backend: Backend, m: usize, k: usize, blocking: Blocking) -> Result<Plan
         block_k,
         panel,
         packed_strides: blocking.packed_strides.max(1),
+        rows_before_tail: blocking.rows_before_tail.max(1),
         room,
     })
 }

@@ -204,7 +204,8 @@ fn longest_sums() {
                 for (kind, depth) in kinds.iter().flat_map(|kind| [(*kind, usize::MAX), (*kind, 8192)]) {
                     let k = if i == 3 { LONGEST + 1 } else { LONGEST };
                     let layouts = [Layout::Rows, Layout::Columns, Layout::Rows];
-                    let blocking = Blocking { rows: usize::MAX, depth, packed_strides: usize::MAX };
+                    let blocking =
+                        Blocking { rows: usize::MAX, depth, packed_strides: usize::MAX, rows_before_tail: 1 };
                     let (fills, zeros) = ([left, right], [za, zb]);
                     let any = Product::any(run, (2, 3, k), &[kind]);
                     products.push(Product { signed, fills, zeros, blocking, layouts, ..any });

@@ -69,6 +69,7 @@ impl Product {
                 rows: rng.pick(&[1, mr + 1, usize::MAX, usize::MAX]),
                 depth: rng.pick(&[1, step + 1, 3 * step, usize::MAX, usize::MAX]),
                 packed_strides: rng.pick(&[1, 8, usize::MAX]),
+                rows_before_tail: rng.pick(&[1, 32, usize::MAX]),
             },
             cut: if rng.one_in(3) { (rng.below(shape.0 + 1), rng.below(3)) } else { (0, 0) },
             kind: rng.pick(kinds),
