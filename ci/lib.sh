@@ -139,6 +139,25 @@ aarch64() {
         --config 'profile.dev.opt-level=1' --config 'profile.dev.package."*".opt-level=0' "$@"
 }
 
+# calls|loops: what the crate benches/instructions prints under the emulator of every instruction there is.
+instructions() {
+    local crate=benches/instructions plugin=$target/aarch64/count.so run=(qemu-aarch64 -cpu max -plugin) binary api
+    binary=$target/aarch64/aarch64-unknown-linux-gnu/release/zeropoint-instructions
+    aarch64 max build --release --manifest-path $crate/Cargo.toml >&2
+    for api in 1 3; do # the older interface, the newer
+        cc -O2 -shared -fPIC -DAPI=$api -o "$plugin" $crate/count.c
+        if "${run[@]}" "$plugin" "$binary"; then break; fi
+    done
+    "${run[@]}" "$plugin,loop=$([[ $1 == loops ]] && echo on || echo off)" "$binary" "$1"
+}
+
+# Models of cores differ from version to version: that of the record.
+mca_installed() {
+    local version
+    version=$(sed -n 's/.*LLVM version \([0-9]*\).*/\1/p' benches/instructions/model.txt)
+    ensure llvm-mca "command -v llvm-mca-$version" debian "llvm-$version" && llvm_mca=llvm-mca-$version
+}
+
 report() {
     local status=$? row fields
     printf '\n%-28s %-8s %7s  %s\n' step result seconds "tests, or why not"

@@ -7,7 +7,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 format() {
     local directory
-    for directory in . ci/nostd fuzz; do (cd "$directory" && cargo fmt --all --check); done
+    for directory in . ci/nostd fuzz benches/instructions; do (cd "$directory" && cargo fmt --all --check); done
 }
 
 clippy() {
@@ -47,6 +47,19 @@ package() {
 callgrind() {
     cargo bench --bench callgrind | tee "$logs/callgrind.out"
     awk -f ci/counts.awk benches/callgrind.txt "$logs/callgrind.out"
+}
+
+# The same for ARM, counted by an emulator.
+arm_counts() {
+    instructions calls | tee "$logs/arm-counts.out"
+    awk -f ci/counts.awk benches/instructions/counts.txt "$logs/arm-counts.out"
+}
+
+# The loops of the ARM kernels, as compiled, on models of cores.
+arm_model() {
+    instructions loops >"$logs/arm-loops.out"
+    bash ci/arm-model.sh <"$logs/arm-loops.out" | tee "$logs/arm-model.out"
+    awk -f ci/counts.awk -v loss=5 benches/instructions/model.txt "$logs/arm-model.out"
 }
 
 # No vector instruction in the old encoding beside wide registers, in any function of a release build.
@@ -90,6 +103,13 @@ if aarch64_installed; then
     step aarch64-max-kernels aarch64 max test -p zeropoint-kernels
     step aarch64-cortex-a53 aarch64 cortex-a53 test -p zeropoint
     step aarch64-max aarch64 max test -p zeropoint
+    if ! qemu-aarch64 -h | grep -q -- -plugin; then
+        skip arm-counts "the emulator takes no plugins"
+        skip arm-model "the emulator takes no plugins"
+    else
+        step arm-counts arm_counts
+        if mca_installed; then show=all step arm-model arm_model; else skip arm-model "no llvm-mca to be had"; fi
+    fi
 else
     skip aarch64 "no linker, emulator or standard library to be had"
 fi
