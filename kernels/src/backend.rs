@@ -99,6 +99,8 @@ cfg_if::cfg_if! {
     } else if #[cfg(all(target_arch = "aarch64", target_feature = "neon"))] {
         /// Every backend this build knows, best first, scalar last.
         pub static TABLE: &[Row] = &[
+            describe::<crate::aarch64::i8mm::I8mm>(),
+            describe::<crate::aarch64::dotprod::Dotprod>(),
             describe::<crate::aarch64::neon::Neon>(),
             describe::<crate::scalar::Scalar>(),
         ];

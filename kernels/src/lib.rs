@@ -23,6 +23,9 @@
 #![no_std]
 #![warn(missing_docs)]
 
+#[cfg(all(feature = "std", target_arch = "aarch64"))]
+extern crate std;
+
 mod backend;
 mod block;
 mod blocks;

@@ -73,7 +73,8 @@ pub enum Registers {
 /// are unspecified. A caller upholds:
 /// * **Features**: the CPU has [`Microkernel::NEEDS`].
 /// * **Lhs**: `lhs` is valid for reads at `Strides::offset(i, k)` for all `i < rows` and `k < tile.k`, in the
-///   layout [`Microkernel::LHS`]. Rows may be those of the caller, of any alignment.
+///   layout [`Microkernel::LHS`]. Rows may be those of the caller, of any alignment; panels of groups are whole, aligned
+///   to 64 bytes at the start of the first.
 /// * **Rhs**: the same for `rhs`, `NR` members, [`Microkernel::RHS`]; aligned to 64 bytes at each panel's start.
 /// * **Acc**: `acc` is valid for reads and writes of `MR * NR` sums, aligned to 64 bytes, and initialized where
 ///   `add` is set.
