@@ -66,9 +66,8 @@ awk -v cores="${cores[*]}" -v llvm="$("$llvm_mca" --version | grep -o 'LLVM vers
         if (($1, $2) in cell && speed >= cell[$1, $2]) next
         cell[$1, $2] = speed
         share[$1, $2] = 100 * $5 / $4
-        $1 = $1
-        instructions[$1] = $0
-        sub(/^([^ ]* ){5}/, "", instructions[$1])
+        instructions[$1] = $6
+        for (i = 7; i <= NF; i++) instructions[$1] = instructions[$1] " " $i
     }
     END {
         print "# MACs per cycle, modelled by " llvm
