@@ -65,6 +65,7 @@ unsafe impl Microkernel for Dotprod {
 
 // SAFETY: rows below `R`; an instruction on registers.
 unsafe impl<const A: usize> Dot<VECTORS, A> for Dotprod {
+    const STEP: usize = STEP;
     const GROUPS: usize = STEP / 4;
     const LHS_STEP: usize = STEP;
 

@@ -60,6 +60,7 @@ unsafe impl Microkernel for I8mm {
 
 // SAFETY: a pair of rows of a panel, which is whole; an instruction on registers.
 unsafe impl Dot<1, PAIRS> for I8mm {
+    const STEP: usize = STEP;
     const GROUPS: usize = PAIRS;
     const LHS_STEP: usize = MR * STEP;
 

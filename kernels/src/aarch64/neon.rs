@@ -24,6 +24,7 @@ use core::arch::aarch64::*;
 
 use super::gather::NeonGather;
 use super::lanes::NeonLanes;
+use super::sixteen::{self, MR, NR, Road, STEP};
 use crate::cpu::Features;
 use crate::microkernel::{Microkernel, Tile, entries};
 use crate::panel::{Elem, Panel};
@@ -31,13 +32,7 @@ use crate::panel::{Elem, Panel};
 /// The microkernel.
 pub struct Neon;
 
-const MR: usize = 4;
-const NR: usize = 4;
-/// Codes of a register.
-const STEP: usize = 16;
-
-// SAFETY: `multiply` reads `rows` x k of lhs and 4 x k of rhs at the offsets of their layouts, and writes
-// `rows` x 4 sums.
+// SAFETY: the loop reads `rows` x k of lhs and 4 x k of rhs at the offsets of their layouts, and writes `rows` x 4 sums.
 unsafe impl Microkernel for Neon {
     const BACKEND: &'static str = "neon";
     const NAME: &'static str = "arm-neon-umull-4x4";
@@ -53,46 +48,39 @@ unsafe impl Microkernel for Neon {
     #[inline(always)]
     unsafe fn tile(tile: Tile) {
         // SAFETY: Features, Lhs, Rhs, Acc, passed on.
-        unsafe {
-            match tile.rows {
-                1 => multiply::<1>(tile),
-                2 => multiply::<2>(tile),
-                3 => multiply::<3>(tile),
-                _ => multiply::<4>(tile),
-            }
-        }
+        unsafe { sixteen::tile::<Umull>(&tile) }
     }
 
     entries!("neon");
 }
 
-/// Multiplies `R` rows.
-#[inline(always)]
-unsafe fn multiply<const R: usize>(tile: Tile) {
-    // SAFETY: Lhs: 16 codes of each row below `R` a step; Rhs: 64 bytes a step; Acc: rows below `R`.
-    unsafe {
-        let mut acc = [[vdupq_n_u32(0); NR]; R];
-        for k in (0..tile.k).step_by(STEP) {
-            let rhs = tile.rhs.add(k * NR);
-            let r =
-                [vld1q_u8(rhs), vld1q_u8(rhs.add(STEP)), vld1q_u8(rhs.add(2 * STEP)), vld1q_u8(rhs.add(3 * STEP))];
-            for (i, acc) in acc.iter_mut().enumerate() {
-                let a = vld1q_u8(tile.lhs.add(i * tile.lhs_member + k));
-                for (acc, r) in acc.iter_mut().zip(r) {
-                    *acc = vpadalq_u16(*acc, vmull_u8(vget_low_u8(a), vget_low_u8(r)));
-                }
-                for (acc, r) in acc.iter_mut().zip(r) {
-                    *acc = vpadalq_u16(*acc, vmull_high_u8(a, r));
-                }
-            }
+/// `umull`, `uadalp`, `umull2`, `uadalp`.
+struct Umull;
+
+// SAFETY: arithmetic.
+unsafe impl Road for Umull {
+    const ADDS: bool = false;
+
+    #[inline(always)]
+    unsafe fn first(upper: bool, l: uint8x16_t, r: uint8x16_t) -> int16x8_t {
+        // SAFETY: Features.
+        unsafe {
+            let products = if upper { vmull_high_u8(l, r) } else { vmull_u8(vget_low_u8(l), vget_low_u8(r)) };
+            vreinterpretq_s16_u16(products)
         }
-        for (i, [a, b, c, d]) in acc.into_iter().enumerate() {
-            let mut sums = vpaddq_u32(vpaddq_u32(a, b), vpaddq_u32(c, d));
-            let p = tile.acc.add(i * NR).cast::<u32>();
-            if tile.add {
-                sums = vaddq_u32(sums, vld1q_u32(p));
-            }
-            vst1q_u32(p, sums);
+    }
+
+    #[inline(always)]
+    unsafe fn second(products: int16x8_t, _: uint8x16_t, _: uint8x16_t) -> int16x8_t {
+        products
+    }
+
+    #[inline(always)]
+    unsafe fn widen(sums: int32x4_t, products: int16x8_t) -> int32x4_t {
+        // SAFETY: Features.
+        unsafe {
+            let sums = vpadalq_u16(vreinterpretq_u32_s32(sums), vreinterpretq_u16_s16(products));
+            vreinterpretq_s32_u32(sums)
         }
     }
 }
