@@ -2,7 +2,7 @@
 //!
 //! Instruction: `umull` multiplies 8 pairs of u8 into u16, where 255 * 255 fits; `uadalp` adds neighbouring u16 to
 //! 4 sums of 32 bits. Nothing before those can wrap. Registers: 16 accumulators (4 x 4, each with 4 partial sums),
-//! 4 rhs, 2 lhs, 4 or 5 products.
+//! 4 rhs, 4 lhs, 4 products.
 //! ```text
 //! one step (16 k) of row i                  rhs panel: 4 columns of 16 k
 //!   ldr      a = l[i][k..k+16]                00 10 20 .. f0     r0
@@ -10,15 +10,12 @@
 //!   uadalp   acc[i][j] += p[2t] + p[2t+1]     02 12 22 .. f2     r2
 //!   umull2   p = a[8..16] * rj[8..16]         03 13 23 .. f3     r3
 //!   uadalp   acc[i][j] += p[2t] + p[2t+1]
-//! the end: two rounds of `addp` make acc[i][0..4] row i of the tile
 //! ```
-//! Modelled, not measured (limits.md 10), the compiled loop of 73 instructions for 256 products: 8.0 products a
-//! cycle on Cortex-A57 and A76 and Neoverse N1 and N2, 15.9 on V1 and V2, at least 99 % of what their vector pipes
-//! give this sequence; in order, A53 3.1, A55 3.2, A510 2.1.
+//! `sixteen.rs` has the loop and its order. Modelled, not measured (llvm-mca 19), the compiled loop of 75 instructions for 256
+//! products: a cycle of Cortex-A76 and Neoverse N1 and N2 has 8.0 products, of V1 15.9, at least 99 % of what their vector
+//! pipes give this sequence; in order, A53 3.2, A55 3.5.
 //!
-//! Lost in the model: `smull`, `smlal2` and `sadalp`, 10.6 on N2 and equal on A57, A76, N1, V1 and V2, but two
-//! products of -128 by -128 wrap int16; starting from -1 instead makes it exact, and as long as this one.
-//! `smlal` by lane over i16: half.
+//! Lost in the model: the order that the compiler chooses, 3.1 on A53 and 3.2 on A55; `smlal` by lane over i16: half.
 
 use core::arch::aarch64::*;
 

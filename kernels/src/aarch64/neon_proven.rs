@@ -3,12 +3,16 @@
 //! Instruction: `smull` multiplies 8 pairs of i8 into i16, `smlal2` adds the products of the other half to them: three
 //! instructions for 16 products, with `sadalp`, where `umull` and `uadalp` take four. Only two products of -128 by -128 in one
 //! lane wrap; a panel whose weights could meet so, k and k + 8 of 16 both -128, is multiplied by `smull`, `sadalp`, `smull2`
-//! and `sadalp`. Registers and step are those of `neon.rs`:
+//! and `sadalp`. Registers, step and loop are those of `neon.rs`, but for 7 products:
 //! ```text
 //!   smull    p = a[0..8] * rj[0..8]
 //!   smlal2   p += a[8..16] * rj[8..16]
 //!   sadalp   acc[i][j] += p[2t] + p[2t+1]
 //! ```
+//! Modelled, not measured (llvm-mca 19), the compiled loop of 59 instructions for 256 products: in order, A53 4.1 and A55 4.5
+//! products a cycle; A76 and Neoverse N1 8.0, N2 10.6, V1 15.9. The other road is as fast as `neon.rs`.
+//!
+//! Lost in the model: an item behind the other, 3.3 on A53 and 3.9 on A55; tiles of 4 x 3, 4.1 and 4.2 (limits.md 10).
 
 use core::arch::aarch64::*;
 
