@@ -126,13 +126,23 @@ debian_aarch64_std() {
     debian rustc-web libstd-rust-web-dev:arm64
 }
 
+# CPU: the backends that an emulated CPU has to run, and all that it can.
+aarch64_backends() {
+    case $1 in
+        cortex-a53) echo scalar,neon ;;
+        cortex-a76 | neoverse-n1) echo scalar,neon,neon-dotprod ;;
+        max) echo scalar,neon,neon-dotprod,neon-i8mm ;;
+    esac
+}
+
 # CPU CARGO_ARGUMENTS...: static, because threads hang under qemu with shared libraries; our own crates optimized a
 # little, with every debug assertion, because an emulated CPU is slow.
 aarch64() {
     local cpu=$1 command=$2 static="-C target-feature=+crt-static"
     shift 2
     if [[ ${of_debian-} ]]; then export RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc; fi
-    env CARGO_TARGET_DIR="$target/aarch64" RUSTFLAGS="$static" RUSTDOCFLAGS="$static" ZEROPOINT_EXPECT=scalar,neon \
+    env CARGO_TARGET_DIR="$target/aarch64" RUSTFLAGS="$static" RUSTDOCFLAGS="$static" \
+        ZEROPOINT_EXPECT="$(aarch64_backends "$cpu")" \
         CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
         CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -cpu $cpu" \
         cargo "$command" --target aarch64-unknown-linux-gnu \

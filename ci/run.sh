@@ -100,6 +100,9 @@ if grep -qw amx_int8 /proc/cpuinfo; then amx; else skip amx "this CPU has none";
 
 if aarch64_installed; then
     step aarch64-cortex-a53-kernels aarch64 cortex-a53 test -p zeropoint-kernels
+    for cpu in cortex-a76 neoverse-n1; do
+        ZEROPOINT_TWINS=no step "aarch64-$cpu-kernels" aarch64 "$cpu" test -p zeropoint-kernels --test check
+    done
     step aarch64-max-kernels aarch64 max test -p zeropoint-kernels
     step aarch64-cortex-a53 aarch64 cortex-a53 test -p zeropoint
     step aarch64-max aarch64 max test -p zeropoint

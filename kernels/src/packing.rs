@@ -8,7 +8,7 @@ use core::ops::Range;
 use crate::matching::Effort;
 use crate::microkernel::Microkernel;
 use crate::panel::{Elem, Panel, Strides};
-use crate::proven;
+use crate::proof::{Proof, pairs, strips};
 
 /// Codes to pack: members are rows of lhs or columns of rhs.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +51,8 @@ pub struct PackRun {
     /// Room for all members in whole panels, aligned to 64 bytes; null if only sums are asked for, of codes that are
     /// read in place.
     pub(crate) out: *mut u8,
+    /// Bytes from the end of a panel to the next.
+    pub(crate) gap: usize,
     /// Where the sum of each member goes, as packed, mod 2^32; null if nobody asks.
     pub(crate) sums: *mut i32,
     /// How long to look for orders, if the kernel is proven.
@@ -149,10 +151,15 @@ pub(crate) unsafe fn pack<K: Microkernel>(run: &PackRun) {
         if run.out.is_null() {
             return sums::<K>(run);
         }
-        match run.side {
-            Side::Lhs => layout::<K>(run, &K::LHS),
-            Side::Rhs if K::PROVEN => proven::pack(run),
-            Side::Rhs => layout::<K>(run, &K::RHS),
+        match (run.side, K::PROOF) {
+            (Side::Lhs, _) => layout::<K>(run, &K::LHS),
+            (Side::Rhs, None) => layout::<K>(run, &K::RHS),
+            (Side::Rhs, Some(Proof::Strips)) => strips::pack(run),
+            (Side::Rhs, Some(Proof::Pairs)) => {
+                let out = run.out.add(pairs::HEAD);
+                layout::<K>(&PackRun { out, gap: pairs::HEAD, ..*run }, &K::RHS);
+                pairs::prove(&K::RHS, run);
+            }
         }
     }
 }
@@ -294,7 +301,7 @@ unsafe fn panels<K: Microkernel, E: Packed>(run: &PackRun, panel: &Panel) {
             members: width.min(run.members - first),
             k: run.k,
             strides,
-            out: run.out.cast::<E>().add(panel * strides.panel),
+            out: run.out.cast::<E>().add(panel * (strides.panel + run.gap / size_of::<E>())),
             sums: if run.sums.is_null() { run.sums } else { run.sums.add(first) },
         };
         let whole_k = if squares.is_some() { run.k / vector * vector } else { 0 };

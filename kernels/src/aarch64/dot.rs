@@ -11,13 +11,15 @@
 
 use core::arch::aarch64::*;
 
-use crate::microkernel::{Microkernel, Tile};
+use crate::microkernel::Tile;
 
-/// A kernel of this loop.
+/// How a kernel multiplies in this loop.
 ///
 /// # Safety
-/// `lhs` gives addresses inside the panel; `multiply` touches no memory. A caller upholds Features.
-pub(super) unsafe trait Dot<const W: usize, const A: usize>: Microkernel {
+/// `lhs` gives addresses inside the panel; `multiply` touches no memory. A caller upholds Features of the kernel.
+pub(super) unsafe trait Dot<const W: usize, const A: usize> {
+    /// k of a step.
+    const STEP: usize;
     /// Groups of `W` registers of rhs in a step.
     const GROUPS: usize;
     /// Bytes from a step of lhs to the next.
@@ -43,7 +45,7 @@ struct State<const R: usize, const W: usize, const A: usize> {
 /// The sums of all steps, of `R` registers of lhs.
 ///
 /// # Safety
-/// Features, Lhs and Rhs of [`Microkernel`].
+/// Features, Lhs and Rhs of [`crate::Microkernel`].
 #[inline(always)]
 pub(super) unsafe fn products<K: Dot<W, A>, const R: usize, const W: usize, const A: usize>(
     tile: &Tile,
@@ -52,54 +54,65 @@ pub(super) unsafe fn products<K: Dot<W, A>, const R: usize, const W: usize, cons
     // SAFETY: Features; Lhs and Rhs: addresses are those of steps there are.
     unsafe {
         let mut state = State { acc: [[vdupq_n_s32(0); A]; R], lhs: [vdupq_n_u8(0); R], rhs: [vdupq_n_u8(0); W] };
-        let Some(last) = (tile.k / K::K_STEP).checked_sub(1) else { return state.acc };
-        let bases: [*const u8; R] = core::array::from_fn(|i| K::lhs(tile, i));
+        let steps = tile.k / K::STEP;
+        if steps == 0 {
+            return state.acc;
+        }
+        let bases: [*const u8; R] = core::array::from_fn(|i| opaque!(K::lhs(tile, i)));
         state.lhs = bases.map(|base| vld1q_u8(base));
         let mut rhs = tile.rhs;
         state.rhs = core::array::from_fn(|w| vld1q_u8(rhs.add(w * REGISTER)));
-        for step in 0..=last {
-            // What the last step loads ahead is not used: its own once more.
-            let next = step + usize::from(step < last);
-            let next_rhs = rhs.add((next - step) * K::GROUPS * W * REGISTER);
-            let next_lhs = next * K::LHS_STEP;
-            state.group::<K, 0>(&bases, rhs, next_rhs, next_lhs);
-            state.group::<K, 1>(&bases, rhs, next_rhs, next_lhs);
-            state.group::<K, 2>(&bases, rhs, next_rhs, next_lhs);
-            state.group::<K, 3>(&bases, rhs, next_rhs, next_lhs);
-            state.group::<K, 4>(&bases, rhs, next_rhs, next_lhs);
-            state.group::<K, 5>(&bases, rhs, next_rhs, next_lhs);
-            rhs = next_rhs;
+        let mut next = 0;
+        for _ in 1..steps {
+            next = opaque!(next + K::LHS_STEP);
+            state.step::<K>(&bases, rhs, Some(next));
+            rhs = opaque!(rhs.add(K::GROUPS * W * REGISTER));
         }
+        state.step::<K>(&bases, rhs, None);
         state.acc
     }
 }
 
 impl<const R: usize, const W: usize, const A: usize> State<R, W, A> {
+    /// Multiplies a step, and loads the next one, whose lhs lies at `next`, if there is one.
+    #[inline(always)]
+    unsafe fn step<K: Dot<W, A>>(&mut self, bases: &[*const u8; R], rhs: *const u8, next: Option<usize>) {
+        // SAFETY: passed on.
+        unsafe {
+            self.group::<K, 0>(bases, rhs, next);
+            self.group::<K, 1>(bases, rhs, next);
+            self.group::<K, 2>(bases, rhs, next);
+            self.group::<K, 3>(bases, rhs, next);
+            self.group::<K, 4>(bases, rhs, next);
+            self.group::<K, 5>(bases, rhs, next);
+        }
+    }
+
     /// Multiplies by group `G` of rhs.
     #[inline(always)]
     unsafe fn group<K: Dot<W, A>, const G: usize>(
         &mut self,
         bases: &[*const u8; R],
         rhs: *const u8,
-        next_rhs: *const u8,
-        next_lhs: usize,
+        next: Option<usize>,
     ) {
         if G >= K::GROUPS {
             return;
         }
         let more = G + 1 < K::GROUPS;
-        let ahead = if more { rhs.wrapping_add((G + 1) * W * REGISTER) } else { next_rhs };
         let now = self.rhs;
         // Literal indices, so that sums stay in registers.
         macro_rules! rows {
             ($($i:literal)*) => {$(
                 if $i < R {
-                    // SAFETY: passed on.
+                    // SAFETY: passed on; Lhs and Rhs: what follows is there.
                     unsafe {
                         K::multiply::<G>(&mut self.acc[$i], self.lhs[$i], &now);
-                        self.load::<$i>(ahead);
-                        if !more {
-                            self.lhs[$i] = vld1q_u8(bases[$i].add(next_lhs));
+                        if more || next.is_some() {
+                            self.load::<$i>(rhs.add((G + 1) * W * REGISTER));
+                        }
+                        if let Some(next) = next.filter(|_| !more) {
+                            self.lhs[$i] = vld1q_u8(bases[$i].add(next));
                         }
                     }
                 }
