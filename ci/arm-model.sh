@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Models the loops of the ARM kernels on cores that nobody here has: reads, on standard input, what the crate
 # benches/instructions prints about its `loops` under qemu, which are instructions of the compiled library as they ran,
-# and gives each loop to llvm-mca. Prints "KERNEL/LOOP/CORE MACS-PER-CYCLE" and two tables in Markdown; the share is of
-# what the core's pipes do of the loop's multiplications and additions alone. `ci/run.sh arm-model` does it all.
+# and gives each loop to llvm-mca. Prints "KERNEL/LOOP/CORE MACS-PER-CYCLE" and a table in Markdown; the share is of what
+# the same core does of the loop's multiplications and additions alone when none waits for another: the model's best.
+# `ci/run.sh arm-model` does it all.
 set -euo pipefail
 cores=(cortex-a53 cortex-a55 cortex-a76 neoverse-n1 neoverse-n2 neoverse-v1)
 # Unless told which, the newest.
@@ -18,16 +19,28 @@ awk -v dir="$work" '
     /^loop / { file = sprintf("%s/%03d.loop", dir, ++n); print name, macs, $2 >file }
     /^0x/ { print >file }' -
 
-# CORE FILE: sets `cycles` of a turn in the long run and its `bound`, which pipes alone set. Fails if the core has no
-# such instruction; ends all if anything else is wrong.
+# CORE FILE TURNS: sets `cycles` of a turn in the long run, of which the file has so many. Fails if the core has no such
+# instruction; ends all if anything else is wrong.
 model() {
-    if "$llvm_mca" -mtriple=aarch64 -mcpu="$1" -iterations=200 "$2" >"$work/report" 2>"$work/errors"; then
-        cycles=$(awk '/^Total Cycles:/ { print $3 / 200 }' "$work/report")
-        bound=$(awk '/^Block RThroughput:/ { print $3 }' "$work/report")
+    if "$llvm_mca" -mtriple=aarch64 -mcpu="$1" -iterations=$((208 / $3)) "$2" >"$work/report" 2>"$work/errors"; then
+        cycles=$(awk '/^Total Cycles:/ { print $3 / 208 }' "$work/report")
     else
         grep -q 'instruction requires' "$work/errors" || { cat "$work/errors" >&2 && exit 1; }
         return 1
     fi
+}
+
+# Gives instructions registers in turn, so that none waits: sums, products that are stored, products that are added.
+free() {
+    awk -F'[ \t,]+' '
+        function turn(kind, first, count) { return first + turns[kind]++ % count }
+        {
+            if ($2 ~ /mull2?$/) to = turn("stored", 13, 8)
+            else if ($2 ~ /mlal2?$/) to = turn("added", 21, 8)
+            else to = turn("sums", 0, 13)
+            for (i = 3; i <= NF; i++) sub(/v[0-9]+/, "v" (i == 3 ? to : i == 4 ? 30 : 31), $i)
+            print $2 " " $3 ", " $4 (NF > 4 ? ", " $5 : "")
+        }'
 }
 
 for loop in "$work"/*.loop; do
@@ -38,6 +51,7 @@ for loop in "$work"/*.loop; do
     if [[ ${seen[$key]-} ]]; then continue; fi
     seen[$key]=yes
     grep -E '^\s[su]+(mull|mlal|adalp|dot|mmla)' "$work/all" >"$work/arithmetic" || true
+    for _ in {1..13}; do cat "$work/arithmetic"; done | free >"$work/free"
     # Multiplications of a turn. A single row may fill only half of an instruction that multiplies two.
     macs=$(awk -v products="$products" -v turns="$turns" '
         $1 ~ /mmla$/ { macs += 32 }
@@ -51,10 +65,10 @@ for loop in "$work"/*.loop; do
     [[ $macs ]] || { echo "$name: the loop found does not multiply what it should" >&2 && cat "$work/all" >&2 && exit 1; }
     instructions=$(awk '{ sub(/2$/, "", $1) } !seen[$1]++ { printf "%s%s", n++ ? ", " : "", $1 }' "$work/arithmetic")
     for core in "${cores[@]}"; do
-        model "$core" "$work/all" || continue
+        model "$core" "$work/all" 1 || continue
         now=$cycles
-        model "$core" "$work/arithmetic"
-        echo "$name $core $macs $now $bound $instructions"
+        model "$core" "$work/free" 13
+        echo "$name $core $macs $now $cycles $instructions"
     done
 done >"$work/results"
 
@@ -82,6 +96,7 @@ awk -v cores="${cores[*]}" -v llvm="$("$llvm_mca" --version | grep -o 'LLVM vers
         for (i = 1; i <= n; i++) {
             name = order[i]
             split(name, part, "/rows_")
+            sub("_", ", ", part[2])
             table = table "\n| `" part[1] "`, " part[2] " | " instructions[name] " |"
             for (c = 1; c <= count; c++) {
                 known = (name, core[c]) in cell
