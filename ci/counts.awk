@@ -4,6 +4,7 @@
 #   awk -f ci/counts.awk -v record=1 OUTPUT                 prints a new record
 function counted(name, number) { if (!(name in now)) order[++n] = name; now[name] = number }
 
+record && /^# / # what the numbers depend on
 /^callgrind::/ { name = $1 " " $2; sub(/:.*/, "", $2); name = substr($1, 12) "/" $2 }
 /^  Instructions:/ { split($2, count, "|"); counted(name, count[1]) }
 NF == 2 && $2 ~ /^[0-9]+(\.[0-9]+)?$/ { if (NR == FNR && !record) then[$1] = $2; else counted($1, $2) }
