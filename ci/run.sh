@@ -16,6 +16,7 @@ clippy() {
     cargo clippy --workspace --no-default-features -- -D warnings
     (cd ci/nostd && CARGO_TARGET_DIR=$target/nostd cargo clippy --release -- -D warnings)
     (cd fuzz && CARGO_TARGET_DIR=$target/fuzz cargo clippy -- -D warnings)
+    (cd benches/instructions && CARGO_TARGET_DIR=$target cargo clippy -- -D warnings)
 }
 
 # Linking is the proof; running shows that what was linked is the product.
