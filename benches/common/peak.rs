@@ -67,6 +67,7 @@ impl Peak {
     }
 
     /// The clock of the core in GHz, where it can be known.
+    #[allow(dead_code)] // not every user asks
     pub fn clock(&self) -> Option<f64> {
         (self.clock > 0.0).then_some(self.clock)
     }
