@@ -13,17 +13,25 @@ const DEPTHS: [usize; 4] = [32, 64, 128, 512];
 
 fn main() {
     let mut bench = Bench::new();
-    let tables: Vec<Table> = available().map(|backend| tiles(&mut bench, backend)).collect();
+    let mut cycles = vec![];
+    let tables: Vec<Table> = available().map(|backend| tiles(&mut bench, backend, &mut cycles)).collect();
     tables.iter().for_each(Table::print);
+    if !cycles.is_empty() {
+        println!("\nMACs per cycle and share of the peak, measured:\n\n| kernel, rows | this core |\n|---|--:|");
+        cycles.iter().for_each(|row| println!("{row}"));
+    }
     bench.finish();
 }
 
-/// Whole tiles at every depth, then every height at the largest.
-fn tiles(bench: &mut Bench, backend: Backend) -> Table {
-    let mut peak = Peak::of(backend.name());
+/// Whole tiles at every depth, then every height at the largest. To `cycles` go lines of a table in the form of
+/// `ci/arm-model.sh`.
+fn tiles(bench: &mut Bench, backend: Backend, cycles: &mut Vec<String>) -> Table {
+    let proven = if backend.is_proven() { "-proven" } else { "" };
+    let mut peak = Peak::of(&format!("{}{proven}", backend.name()));
     let mr = backend.mr();
+    let deepest = DEPTHS[DEPTHS.len() - 1];
     let whole = DEPTHS.map(|k| (mr, k));
-    let lower = (1..mr).rev().map(|rows| (rows, DEPTHS[DEPTHS.len() - 1]));
+    let lower = (1..mr).rev().map(|rows| (rows, deepest));
     let mut measured = vec![];
     for (rows, k) in whole.into_iter().chain(lower) {
         if bench.is_timed() {
@@ -32,12 +40,18 @@ fn tiles(bench: &mut Bench, backend: Backend) -> Table {
         let name = format!("{rows}x{k}x{}", backend.nr());
         let ns = bench.ns(&format!("kernel/{}/{name}", backend.name()), || tile(backend, rows, k));
         let operations = 2.0 * (rows * k * backend.nr()) as f64;
-        measured.push((name, ns, ns.map(|ns| operations / ns)));
+        measured.push(((rows, k), name, ns, ns.map(|ns| operations / ns)));
     }
-    let title = format!("{} ({}), peak {} GOP/s", backend.name(), backend.kernel(), number(peak.gops(), 1));
-    let mut table = Table::new(title, &["rows x K x columns", "ns", "GOP/s", "of peak"]);
-    for (name, ns, gops) in measured.into_iter().filter(|(_, ns, _)| ns.is_some()) {
-        table.row([name, number(ns, 1), number(gops, 1), percent(peak.share(gops))]);
+    let (kernel, gops, clock) = (backend.kernel(), number(peak.gops(), 1), number(peak.clock(), 2));
+    let title = format!("{} ({kernel}), peak {gops} GOP/s, {clock} GHz", backend.name());
+    let mut table = Table::new(title, &["rows x K x columns", "ns", "GOP/s", "of peak", "MACs/cycle"]);
+    for ((rows, k), name, ns, gops) in measured.into_iter().filter(|(_, _, ns, _)| ns.is_some()) {
+        let macs = gops.zip(peak.clock()).map(|(gops, clock)| gops / 2.0 / clock);
+        let (share, macs) = (percent(peak.share(gops)), number(macs, 1));
+        if k == deepest && (rows == mr || rows == 1) {
+            cycles.push(format!("| `{kernel}`, {rows} | {macs} ({share}) |"));
+        }
+        table.row([name, number(ns, 1), number(gops, 1), share, macs]);
     }
     table
 }

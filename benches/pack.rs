@@ -84,7 +84,7 @@ fn pack(backend: Backend, side: Side, row_major: bool, size: usize) -> impl FnMu
         let padded = backend.padded_k(size).expect("small");
         let strides = panel.strides(padded);
         let proven = side == Side::Rhs && backend.is_proven();
-        let weights = if proven { zeropoint_twins::proven::weights(out, size, padded) } else { vec![] };
+        let weights = if proven { zeropoint_twins::proven::weights(backend, out, size, padded) } else { vec![] };
         // Members are contiguous in a row-major lhs and in a column-major rhs.
         let contiguous = (side == Side::Lhs) == row_major;
         for (w, sum) in sums.iter().enumerate() {

@@ -126,17 +126,46 @@ debian_aarch64_std() {
     debian rustc-web libstd-rust-web-dev:arm64
 }
 
+# CPU: the backends that an emulated CPU has to run, and all that it can.
+aarch64_backends() {
+    case $1 in
+        cortex-a53) echo scalar,neon ;;
+        cortex-a76 | neoverse-n1) echo scalar,neon,neon-dotprod ;;
+        max) echo scalar,neon,neon-dotprod,neon-i8mm ;;
+    esac
+}
+
 # CPU CARGO_ARGUMENTS...: static, because threads hang under qemu with shared libraries; our own crates optimized a
 # little, with every debug assertion, because an emulated CPU is slow.
 aarch64() {
     local cpu=$1 command=$2 static="-C target-feature=+crt-static"
     shift 2
     if [[ ${of_debian-} ]]; then export RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc; fi
-    env CARGO_TARGET_DIR="$target/aarch64" RUSTFLAGS="$static" RUSTDOCFLAGS="$static" ZEROPOINT_EXPECT=scalar,neon \
+    env CARGO_TARGET_DIR="$target/aarch64" RUSTFLAGS="$static" RUSTDOCFLAGS="$static" \
+        ZEROPOINT_EXPECT="$(aarch64_backends "$cpu")" \
         CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
         CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -cpu $cpu" \
         cargo "$command" --target aarch64-unknown-linux-gnu \
         --config 'profile.dev.opt-level=1' --config 'profile.dev.package."*".opt-level=0' "$@"
+}
+
+# calls|loops: what the crate benches/instructions prints under the emulator of every instruction there is.
+instructions() {
+    local crate=benches/instructions plugin=$target/aarch64/count.so run=(qemu-aarch64 -cpu max -plugin) binary api
+    binary=$target/aarch64/aarch64-unknown-linux-gnu/release/zeropoint-instructions
+    aarch64 max build --release --manifest-path $crate/Cargo.toml >&2
+    for api in 1 3; do # the older interface, the newer
+        cc -O2 -shared -fPIC -DAPI=$api -o "$plugin" $crate/count.c
+        if "${run[@]}" "$plugin" "$binary"; then break; fi
+    done
+    "${run[@]}" "$plugin,loop=$([[ $1 == loops ]] && echo on || echo off)" "$binary" "$1"
+}
+
+# Models of cores differ from version to version: that of the record.
+mca_installed() {
+    local version
+    version=$(sed -n 's/.*LLVM version \([0-9]*\).*/\1/p' benches/instructions/model.txt)
+    ensure llvm-mca "command -v llvm-mca-$version" debian "llvm-$version" && llvm_mca=llvm-mca-$version
 }
 
 report() {

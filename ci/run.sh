@@ -7,7 +7,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 format() {
     local directory
-    for directory in . ci/nostd fuzz; do (cd "$directory" && cargo fmt --all --check); done
+    for directory in . ci/nostd fuzz benches/instructions; do (cd "$directory" && cargo fmt --all --check); done
 }
 
 clippy() {
@@ -16,6 +16,7 @@ clippy() {
     cargo clippy --workspace --no-default-features -- -D warnings
     (cd ci/nostd && CARGO_TARGET_DIR=$target/nostd cargo clippy --release -- -D warnings)
     (cd fuzz && CARGO_TARGET_DIR=$target/fuzz cargo clippy -- -D warnings)
+    (cd benches/instructions && CARGO_TARGET_DIR=$target cargo clippy -- -D warnings)
 }
 
 # Linking is the proof; running shows that what was linked is the product.
@@ -47,6 +48,19 @@ package() {
 callgrind() {
     cargo bench --bench callgrind | tee "$logs/callgrind.out"
     awk -f ci/counts.awk benches/callgrind.txt "$logs/callgrind.out"
+}
+
+# The same for ARM, counted by an emulator.
+arm_counts() {
+    instructions calls | tee "$logs/arm-counts.out"
+    awk -f ci/counts.awk benches/instructions/counts.txt "$logs/arm-counts.out"
+}
+
+# The loops of the ARM kernels, as compiled, on models of cores.
+arm_model() {
+    instructions loops >"$logs/arm-loops.out"
+    bash ci/arm-model.sh <"$logs/arm-loops.out" | tee "$logs/arm-model.out"
+    awk -f ci/counts.awk -v loss=5 benches/instructions/model.txt "$logs/arm-model.out"
 }
 
 # No vector instruction in the old encoding beside wide registers, in any function of a release build.
@@ -87,9 +101,19 @@ if grep -qw amx_int8 /proc/cpuinfo; then amx; else skip amx "this CPU has none";
 
 if aarch64_installed; then
     step aarch64-cortex-a53-kernels aarch64 cortex-a53 test -p zeropoint-kernels
+    for cpu in cortex-a76 neoverse-n1; do
+        ZEROPOINT_TWINS=no step "aarch64-$cpu-kernels" aarch64 "$cpu" test -p zeropoint-kernels --test check
+    done
     step aarch64-max-kernels aarch64 max test -p zeropoint-kernels
     step aarch64-cortex-a53 aarch64 cortex-a53 test -p zeropoint
     step aarch64-max aarch64 max test -p zeropoint
+    if ! qemu-aarch64 -h | grep -q -- -plugin; then
+        skip arm-counts "the emulator takes no plugins"
+        skip arm-model "the emulator takes no plugins"
+    else
+        step arm-counts arm_counts
+        if mca_installed; then show=all step arm-model arm_model; else skip arm-model "no llvm-mca to be had"; fi
+    fi
 else
     skip aarch64 "no linker, emulator or standard library to be had"
 fi

@@ -255,7 +255,8 @@ fn pack<C: Code>(rhs: Quantized<'_, C>, side: Side, options: PackOptions) -> Res
     let backend = chosen(rhs.codes, expected_rows)?;
     // Whether a proof pays is known once it was tried; errors are those of the kernel that needs none.
     if let Some(Ok(packed)) = plan::proven(backend).map(|proven| pack_for(proven, rhs, side, effort, most))
-        && packed.shares.is_some_and(|shares| plan::proof_pays(backend, shares, packed.k(), packed.columns()))
+        && let (Some(proof), Some(shares)) = (packed.backend().proof(), packed.shares)
+        && plan::proof_pays(backend, proof, shares, packed.k(), packed.columns())
     {
         return Ok(packed);
     }

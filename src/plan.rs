@@ -2,7 +2,7 @@
 
 use core::cmp::Ordering;
 
-use zeropoint_kernels::{Backend, Blocking, Elem, Shares, available};
+use zeropoint_kernels::{Backend, Blocking, Elem, Proof, Shares, available};
 
 /// Bytes of lhs that stay in L2 while panels of rhs pass.
 const LHS_IN_L2: usize = 384 << 10;
@@ -35,6 +35,9 @@ const TILES_FROM_ROWS: usize = 4;
 /// [`Shares::cost`]: about twelve cycles each.
 const STRIP_MORE: usize = 130;
 const STRIP_SHUFFLED: usize = 120;
+/// The columns from which single pairs in 16 bits pay: each saves an instruction a row and 16 k, and u8 activations are packed
+/// for it by about as many.
+const PAIRS_FROM: usize = 8;
 /// Blocks a thread gets at least, so that a slow thread holds up little.
 const BLOCKS_A_THREAD: usize = 4;
 
@@ -78,8 +81,11 @@ pub(crate) fn proven(backend: Backend) -> Option<Backend> {
     available().find(|other| other.name() == backend.name() && other.is_proven())
 }
 
-/// Whether weights multiplied as `shares` says are faster than on `backend`, whose kernel needs no proof.
-pub(crate) fn proof_pays(backend: Backend, shares: Shares, k: usize, n: usize) -> bool {
+/// Whether weights multiplied as `shares` says by `proof` are faster than on `backend`, whose kernel needs none.
+pub(crate) fn proof_pays(backend: Backend, proof: Proof, shares: Shares, k: usize, n: usize) -> bool {
+    if proof == Proof::Pairs {
+        return shares.pairs.saturating_mul(n) > shares.steps().saturating_mul(PAIRS_FROM);
+    }
     // Steps of eight k and sixteen columns, where padding counts.
     let [k, n] = [(k, backend.k_step()), (n, backend.nr())].map(|(size, unit)| size.next_multiple_of(unit));
     let shuffled = STRIP_SHUFFLED * shares.shuffled / shares.steps().max(1);

@@ -6,7 +6,7 @@ mod common;
 use common::{AlignedBytes, Rng, seed};
 use zeropoint::{
     Backend, Effort, Error, Gemm, MatMut, MatRef, PackOptions, Packed, Quantized, Shares, Stages, available,
-    reference,
+    kernels::Proof, reference,
 };
 use zeropoint_twins::proven;
 
@@ -15,6 +15,11 @@ const EFFORTS: [Effort; 3] = [Effort::Fast, Effort::Normal, Effort::Thorough];
 /// The kernels with a proof that run here.
 fn kernels() -> impl Iterator<Item = Backend> {
     available().filter(|backend| backend.is_proven())
+}
+
+/// Those with this one.
+fn with(proof: Proof) -> impl Iterator<Item = Backend> {
+    kernels().filter(move |backend| backend.proof() == Some(proof))
 }
 
 /// Weights of a bell shape, or of any size if `sigma` is infinite.
@@ -63,7 +68,7 @@ fn check(packed: &Packed<'_>, rhs: &[i8], lhs: &[u8], what: &str) -> Shares {
     let padded = packed.backend().padded_k(k).unwrap();
     let blob = packed.as_bytes();
     let panels = &blob[blob.len() - packed.backend().packed_bytes(zeropoint::Side::Rhs, n, k).unwrap()..];
-    for (column, weights) in proven::weights(panels, n, padded).iter().enumerate() {
+    for (column, weights) in proven::weights(packed.backend(), panels, n, padded).iter().enumerate() {
         for (at, weight) in weights.iter().enumerate() {
             let expected = if column < n && at < k { rhs[at * n + column] } else { 0 };
             assert_eq!(*weight, expected, "{what}: column {column}, k {at}");
@@ -97,7 +102,7 @@ fn steps(backend: Backend, rhs: &[i8]) -> Shares {
 
 #[test]
 fn the_limit_is_128() {
-    for backend in kernels() {
+    for backend in with(Proof::Strips) {
         // Lanes of 8, 4, 2 and 1 weights: all of them hold 128, none holds one more.
         let kinds = |shares: Shares| [shares.fours, shares.runs, shares.pairs, shares.wides];
         for (weight, kind) in [(16, 0), (17, 1), (32, 1), (33, 2), (64, 2), (65, 3), (127, 3), (-128, 3)] {
@@ -124,7 +129,7 @@ fn the_limit_is_128() {
 
 #[test]
 fn one_extreme_pair_in_a_tame_panel() {
-    for backend in kernels() {
+    for backend in with(Proof::Strips) {
         for (a, b) in [(0, 1), (0, 16), (3, 31), (14, 15), (17, 30)] {
             for (value, column) in [(127, 0), (-128, 15), (127, 16), (-128, 31)] {
                 let mut rhs = [1i8; 32 * 32];
@@ -136,6 +141,60 @@ fn one_extreme_pair_in_a_tame_panel() {
                 assert_eq!(shares.wides, 4, "column {column} of {value}");
             }
         }
+    }
+}
+
+/// Two weights of -128 in one lane, eight k apart, cost their panel the proof; anything else keeps it.
+#[test]
+fn only_pairs_of_least_weights_wrap() {
+    for backend in with(Proof::Pairs) {
+        let (k, n) = (32usize, 5usize);
+        let panel = k / 16;
+        let panels = n.div_ceil(backend.nr());
+        for (a, b) in (0..k).flat_map(|a| (0..k).map(move |b| (a, b))) {
+            let column = (a + 3 * b) % n;
+            let mut rhs: Vec<_> = (0..k * n).map(|i| if i % 2 == 0 { 127 } else { -127 }).collect();
+            (rhs[a * n + column], rhs[b * n + column]) = (-128, -128);
+            let packed = pack(backend, &rhs, (k, n), Effort::Normal);
+            let shares = check(&packed, &rhs, &worst(&Rng::new(seed()), &rhs, k, n), "pairs");
+            let wrap = a / 16 == b / 16 && a.abs_diff(b) == 8;
+            let expected = Shares { pairs: panel * (panels - usize::from(wrap)), ..Shares::default() };
+            let expected = Shares { wides: panel * usize::from(wrap), ..expected };
+            assert_eq!(shares, expected, "-128 at {a} and {b}");
+        }
+    }
+}
+
+#[test]
+fn forged_heads_are_refused() {
+    for backend in with(Proof::Pairs) {
+        let (k, n) = (96, 2 * backend.nr());
+        let rhs = weights(&Rng::new(seed()), k * n, f64::INFINITY);
+        let blob = pack(backend, &rhs, (k, n), Effort::Fast).as_bytes().to_vec();
+        load(&mut blob.clone()).unwrap();
+        let panel = 16 + 96 * backend.nr();
+        let first = blob.len() - 2 * panel;
+        for (at, flip) in (0..16).flat_map(|at| [1, 2, 128].map(|flip| (at, flip))) {
+            let mut bad = blob.clone();
+            bad[first + at] ^= flip;
+            match load(&mut bad) {
+                Err(error) => assert!(error.contains("head of panel"), "{error}"),
+                // Not to be proven is as exact.
+                Ok(()) => {
+                    assert_eq!((at, flip, blob[first]), (0, 1, 1));
+                    check(
+                        &Packed::from_bytes(&bad).unwrap(),
+                        &rhs,
+                        &worst(&Rng::new(seed()), &rhs, k, n),
+                        "forged",
+                    );
+                }
+            }
+        }
+        // Weights that do not fit together.
+        let mut bad = blob;
+        (bad[first], bad[first + 16 + 3], bad[first + 16 + 11]) = (1, 0x80, 0x80);
+        assert!(load(&mut bad).unwrap_err().contains("sum of weights"));
     }
 }
 
@@ -158,7 +217,7 @@ fn load(blob: &mut [u8]) -> Result<(), String> {
 #[test]
 fn forged_proofs_are_refused() {
     let rng = Rng::new(seed());
-    for backend in kernels() {
+    for backend in with(Proof::Strips) {
         for sigma in [8.0, 24.0, 40.0, 64.0] {
             let (k, n) = (96, 40);
             let rhs = weights(&rng, k * n, sigma);
@@ -206,7 +265,8 @@ fn what_was_chosen_is_told() {
         let gemm = Gemm::new(pack(backend, &tame, (k, n), Effort::Normal), &Stages::<i32>::raw()).unwrap();
         let text = gemm.explain().to_string();
         assert!(text.contains("proven for runs of four") && text.contains("K: whole"), "{text}");
-        assert_eq!(gemm.packed().shares().unwrap().steps(), k * n / 128);
+        let step = if backend.proof() == Some(Proof::Pairs) { 64 } else { 128 };
+        assert_eq!(gemm.packed().shares().unwrap().steps(), k * n / step);
         assert!(available().any(|other| other.name() == backend.name() && !other.is_proven()));
     }
     // The selected backend takes the proof where it pays.
@@ -214,10 +274,12 @@ fn what_was_chosen_is_told() {
     else {
         return;
     };
-    for (sigma, pays) in [(12.0, true), (f64::INFINITY, false)] {
-        let rhs = weights(&rng, k * n, sigma);
+    // Nearly all weights of any size are proven where only pairs of -128 are not.
+    let uniform = proven.proof() == Some(Proof::Pairs);
+    for (weight, pays) in [(Some(1), true), (None, uniform), (Some(-128), false)] {
+        let rhs = weight.map_or_else(|| weights(&rng, k * n, f64::INFINITY), |weight| vec![weight; k * n]);
         let packed = Packed::rhs(MatRef::row_major(&rhs, k, n).unwrap()).unwrap();
-        assert_eq!(packed.backend() == proven, pays, "sigma {sigma}: {packed:?}");
+        assert_eq!(packed.backend() == proven, pays, "{weight:?}: {packed:?}");
         assert_eq!(packed.shares().is_some(), pays);
     }
 }

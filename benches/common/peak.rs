@@ -7,19 +7,21 @@ pub struct Peak {
     /// `None` unless the CPU has the instructions.
     run: Option<unsafe fn(u64) -> u64>,
     best: f64,
+    clock: f64,
 }
 
 impl Peak {
-    /// The peak of the instructions that a backend of this name uses, or of the saturating bytes that others use.
+    /// The peak of the instructions that a backend of this name uses, or of the saturating bytes that others use;
+    /// `-proven` is what a backend may use for weights with a proof.
     pub fn of(name: &str) -> Self {
-        Self { run: Self::loop_of(name), best: 0.0 }
+        Self { run: Self::loop_of(name), best: 0.0, clock: 0.0 }
     }
 
     #[cfg(target_arch = "x86_64")]
     fn loop_of(name: &str) -> Option<unsafe fn(u64) -> u64> {
         let evex = is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512vl");
         match name {
-            "avx2" if is_x86_feature_detected!("avx2") => Some(x86::madd_ymm),
+            "avx2" | "avx2-proven" if is_x86_feature_detected!("avx2") => Some(x86::madd_ymm),
             "avx2-saturating" if is_x86_feature_detected!("avx2") => Some(x86::bytes_ymm),
             "avx512" if is_x86_feature_detected!("avx512bw") => Some(x86::madd_zmm),
             "avx-vnni" if is_x86_feature_detected!("avxvnni") => Some(x86::dot_vex),
@@ -33,13 +35,22 @@ impl Peak {
     fn loop_of(name: &str) -> Option<unsafe fn(u64) -> u64> {
         match name {
             #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
-            "neon" => Some(neon::run),
+            "neon" => Some(arm::widening),
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            "neon-proven" => Some(arm::proven),
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            "neon-dotprod" if std::arch::is_aarch64_feature_detected!("dotprod") => Some(arm::dot),
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            "neon-i8mm" if std::arch::is_aarch64_feature_detected!("i8mm") => Some(arm::matrix),
             _ => None,
         }
     }
 
     /// Measures for about three milliseconds.
     pub fn refresh(&mut self) {
+        for _ in 0..10 {
+            self.clock = self.clock.max(clock().unwrap_or(0.0));
+        }
         let Some(run) = self.run else { return };
         for _ in 0..75 {
             let start = Instant::now();
@@ -55,10 +66,41 @@ impl Peak {
         (self.best > 0.0).then_some(self.best)
     }
 
+    /// The clock of the core in GHz, where it can be known.
+    #[allow(dead_code)] // not every user asks
+    pub fn clock(&self) -> Option<f64> {
+        (self.clock > 0.0).then_some(self.clock)
+    }
+
     /// The share of the peak.
     pub fn share(&self, gops: Option<f64>) -> Option<f64> {
         Some(gops? / self.gops()?)
     }
+}
+
+/// Cycles in a nanosecond, by additions that each wait for the last and take one cycle on any core.
+fn clock() -> Option<f64> {
+    const TURNS: u64 = 200;
+    const ADDITIONS: u64 = 256;
+    let start = Instant::now();
+    // SAFETY: additions in registers.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        core::arch::asm!(
+            "2:", ".rept 256", "add {x}, {x}", ".endr", "sub {left}, 1", "jnz 2b",
+            x = inout(reg) 1u64 => _, left = inout(reg) TURNS => _, options(nomem, nostack)
+        );
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        core::arch::asm!(
+            "2:", ".rept 256", "add {x}, {x}, {x}", ".endr", "subs {left}, {left}, #1", "b.ne 2b",
+            x = inout(reg) 1u64 => _, left = inout(reg) TURNS => _, options(nomem, nostack)
+        );
+    }
+    let known = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
+    known.then(|| (TURNS * ADDITIONS) as f64 / start.elapsed().as_nanos() as f64)
 }
 
 /// Each is a loop of one step into 12 accumulators, as a tile of 6 rows by two registers or of 4 by three has them.
@@ -105,50 +147,67 @@ mod x86 {
     peak!(dot_zmm, 64, "vmovdqu64 zmm", "vpdpbusd zmm\\i, zmm12, zmm13");
 }
 
+/// As above. Where sums come out of several instructions, none waits for another, so that a core that runs in order
+/// shows what its pipes do: products go to registers 10 to 28, and what is added is register 29.
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
-mod neon {
-    use core::arch::aarch64::*;
+mod arm {
     use core::arch::asm;
 
-    /// Products of `steps` steps of `umull` + `uadalp` into 16 accumulators, as a 4 x 4 tile has them.
-    pub fn run(steps: u64) -> u64 {
-        // SAFETY: the target has NEON.
-        unsafe { turn(steps) };
-        steps * 16 * 8
-    }
-
-    /// A value that the compiler knows nothing about.
-    macro_rules! opaque {
-        ($x:expr) => {{
-            let mut x = $x;
-            asm!("/* {0:v} */", inout(vreg) x, options(nomem, nostack, preserves_flags));
-            x
-        }};
-    }
-
-    #[target_feature(enable = "neon")]
-    unsafe fn turn(steps: u64) {
-        // SAFETY: arithmetic in registers, and comments.
-        unsafe {
-            let mut a: uint8x8_t = opaque!(vcreate_u8(0x9b_e3_11_fe_42_77_d0_08));
-            let r: [uint8x8_t; 4] = [
-                opaque!(vcreate_u8(0xff_7b_12_c4_9d_31_46_fe)),
-                opaque!(vcreate_u8(0xa2_07_33_b5_de_68_71_90)),
-                opaque!(vcreate_u8(0x2a_d9_c8_13_05_e7_b6_5c)),
-                opaque!(vcreate_u8(0x7f_a1_ec_3e_19_f2_84_4d)),
-            ];
-            let mut acc = [[vdupq_n_u32(0); 4]; 4];
-            for _ in 0..steps {
-                for acc in &mut acc {
-                    a = opaque!(a);
-                    for (acc, r) in acc.iter_mut().zip(r) {
-                        *acc = opaque!(vpadalq_u16(*acc, vmull_u8(a, r)));
-                    }
+    macro_rules! peak {
+        ($name:ident, $products:literal, $extension:literal, $indices:literal, $($step:literal),+) => {
+            /// The CPU must have the extension.
+            pub unsafe fn $name(steps: u64) -> u64 {
+                let data: [u8; 48] = core::array::from_fn(|i| ((i + 1) * 0x9e37_79b9 >> 11) as u8);
+                // SAFETY: the CPU has the extension; 48 bytes are read; every register written is named.
+                unsafe {
+                    asm!(
+                        concat!(".arch_extension ", $extension),
+                        "ldp q30, q31, [{data}]", "ldr q29, [{data}, #32]",
+                        "2:", concat!(".irp i,", $indices), $($step,)+ ".endr",
+                        "subs {left}, {left}, #1", "b.ne 2b",
+                        data = in(reg) data.as_ptr(), left = inout(reg) steps => _,
+                        out("v0") _, out("v1") _, out("v2") _, out("v3") _, out("v4") _, out("v5") _, out("v6") _,
+                        out("v7") _, out("v8") _, out("v9") _, out("v10") _, out("v11") _, out("v12") _,
+                        out("v13") _, out("v14") _, out("v15") _, out("v16") _, out("v17") _, out("v18") _,
+                        out("v19") _, out("v20") _, out("v21") _, out("v22") _, out("v23") _, out("v24") _,
+                        out("v25") _, out("v26") _, out("v27") _, out("v28") _, out("v29") _,
+                        out("v30") _, out("v31") _, options(readonly, nostack)
+                    );
                 }
+                steps * $products
             }
-            for acc in acc.iter().flatten() {
-                let _: uint32x4_t = opaque!(*acc);
-            }
-        }
+        };
     }
+
+    peak!(
+        widening,
+        80,
+        "simd",
+        "0,1,2,3,4,5,6,7,8,9",
+        "umull v1\\i\\().8h, v30.8b, v31.8b",
+        "uadalp v\\i\\().4s, v29.8h"
+    );
+    peak!(
+        proven,
+        144,
+        "simd",
+        "0,1,2,3,4,5,6,7,8",
+        "smull v1\\i\\().8h, v30.8b, v31.8b",
+        "smlal2 v2\\i\\().8h, v30.16b, v31.16b",
+        "sadalp v\\i\\().4s, v29.8h"
+    );
+    peak!(
+        dot,
+        384,
+        "dotprod",
+        "0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23",
+        "udot v\\i\\().4s, v30.16b, v31.16b"
+    );
+    peak!(
+        matrix,
+        768,
+        "i8mm",
+        "0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23",
+        "ummla v\\i\\().4s, v30.16b, v31.16b"
+    );
 }

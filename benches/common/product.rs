@@ -5,7 +5,7 @@ use zeropoint::{
     Backend, Gemm, MatMut, MatRef, Multiplier, PackOptions, Packed, PerAxis, Quantized, Stages, Workspace,
 };
 
-use super::Rng;
+use super::data::Rng;
 pub use super::shape::Shape;
 
 /// The order of the elements of an output.
@@ -41,6 +41,13 @@ impl Data {
             bias: (0..n).map(|_| rng.within(-50_000, 50_000)).collect(),
             multipliers: (0..n).map(|_| multiplier(rng.real(30.0, 60.0) / spread)).collect(),
         }
+    }
+
+    /// With weights of this range.
+    pub fn weights(mut self, low: i32, high: i32) -> Self {
+        let mut rng = Rng::new(3);
+        self.rhs.fill_with(|| rng.within(low, high) as u8);
+        self
     }
 
     pub fn lhs(&self) -> Quantized<'_, u8> {

@@ -6,7 +6,7 @@ use crate::finish::{Epilogue, TileAt};
 use crate::microkernel::{Microkernel, Tile};
 use crate::packing::PackRun;
 use crate::panel::Panel;
-use crate::proven;
+use crate::proof::{Proof, pairs, strips};
 use crate::ways;
 use crate::{Error, error::Name};
 
@@ -21,7 +21,7 @@ pub struct Row {
     pub(crate) k_step: usize,
     pub(crate) lhs: Panel,
     pub(crate) rhs: Panel,
-    pub(crate) proven: bool,
+    pub(crate) proof: Option<Proof>,
     pub(crate) block: unsafe fn(&BlockRun<'_>),
     pub(crate) tile: unsafe fn(Tile),
     pub(crate) enter: unsafe fn(usize),
@@ -57,7 +57,11 @@ impl Row {
 pub const fn describe<K: Microkernel>() -> Row {
     assert!(K::MR > 0 && K::NR > 0 && K::K_STEP > 0 && K::RHS.width == K::NR);
     assert!(K::LHS.is_rows() || (K::LHS.width == K::MR && K::K_STEP.is_multiple_of(K::LHS.group)));
-    assert!(!K::PROVEN || (K::NR == proven::PANEL && K::K_STEP == proven::BLOCK));
+    match K::PROOF {
+        None => {}
+        Some(Proof::Strips) => assert!(K::NR == strips::PANEL && K::K_STEP == strips::BLOCK),
+        Some(Proof::Pairs) => assert!(K::RHS.group == pairs::STEP && K::RHS.elem.size() == 1),
+    }
     assert!(K::RHS.is_rows() || K::K_STEP.is_multiple_of(K::RHS.group));
     Row {
         backend: K::BACKEND,
@@ -68,7 +72,7 @@ pub const fn describe<K: Microkernel>() -> Row {
         k_step: K::K_STEP,
         lhs: K::LHS,
         rhs: K::RHS,
-        proven: K::PROVEN,
+        proof: K::PROOF,
         block: block::run::<K>,
         tile: K::enter_tile,
         enter: K::enter,
@@ -100,7 +104,10 @@ cfg_if::cfg_if! {
     } else if #[cfg(all(target_arch = "aarch64", target_feature = "neon"))] {
         /// Every backend this build knows, best first, scalar last.
         pub static TABLE: &[Row] = &[
+            describe::<crate::aarch64::i8mm::I8mm>(),
+            describe::<crate::aarch64::dotprod::Dotprod>(),
             describe::<crate::aarch64::neon::Neon>(),
+            describe::<crate::aarch64::neon_proven::NeonProven>(),
             describe::<crate::scalar::Scalar>(),
         ];
     } else {
@@ -179,14 +186,19 @@ impl Backend {
         self.0.lhs
     }
 
-    /// Layout of packed rhs; of its panels only the width, where they carry a proof.
+    /// Layout of packed rhs; of its panels only what [`Proof`] says, where they carry one.
     pub fn rhs(self) -> Panel {
         self.0.rhs
     }
 
     /// Whether panels of rhs carry a proof that lets the kernel use an instruction which saturates.
     pub fn is_proven(self) -> bool {
-        self.0.proven
+        self.0.proof.is_some()
+    }
+
+    /// The proof that panels of rhs carry, if they do.
+    pub fn proof(self) -> Option<Proof> {
+        self.0.proof
     }
 }
 

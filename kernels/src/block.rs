@@ -226,7 +226,11 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                             k: piece,
                             lhs: lhs.add(at_of(k) * lhs_size),
                             lhs_member: lhs_strides.member,
-                            rhs: if K::PROVEN { rhs } else { rhs.add(rhs_strides.offset(0, k) * rhs_size) },
+                            rhs: if K::PROOF.is_some() {
+                                rhs
+                            } else {
+                                rhs.add(rhs_strides.offset(0, k) * rhs_size)
+                            },
                             acc,
                             add: k > 0,
                             buffer,
@@ -401,6 +405,7 @@ unsafe fn pack_rows<K: Microkernel>(run: &BlockRun<'_>, first: usize, count: usi
                 members: count,
                 k: run.plan.k,
                 padded_k: run.plan.padded_k,
+                gap: 0,
                 out: if in_place { null } else { run.workspace.add(run.plan.room.lhs) },
                 sums: if sums_needed { term } else { null.cast() },
                 effort: Effort::Fast,

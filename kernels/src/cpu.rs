@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Features(u32);
 
-const NAMES: [&str; 6] = ["avx2", "neon", "avx512", "avx512-vnni", "avx-vnni", "amx-int8"];
+const NAMES: [&str; 8] = ["avx2", "neon", "avx512", "avx512-vnni", "avx-vnni", "amx-int8", "dotprod", "i8mm"];
 
 impl Features {
     /// No feature beyond the target's baseline.
@@ -23,9 +23,12 @@ impl Features {
     pub const AVX512_VNNI: Self = Self(1 << 3);
     /// `vpdpbusd` and its kin in VEX encoding.
     pub const AVX_VNNI: Self = Self(1 << 4);
-
     /// AMX tiles with 8-bit products, which Linux has allowed this process to use.
     pub const AMX_INT8: Self = Self(1 << 5);
+    /// `udot` and its kin.
+    pub const DOTPROD: Self = Self(1 << 6);
+    /// `ummla` and its kin.
+    pub const I8MM: Self = Self(1 << 7);
 
     /// Whether every feature of `other` is in this set.
     pub const fn contains(self, other: Self) -> bool {
@@ -54,12 +57,33 @@ impl Features {
                 KNOWN.store(features.0, Ordering::Relaxed);
                 features
             } else if #[cfg(all(target_arch = "aarch64", target_feature = "neon", not(miri)))] {
-                Self::NEON
+                detect_arm()
             } else {
                 Self::NONE
             }
         }
     }
+}
+
+/// Asks the operating system, which `std` knows how to; without `std`, what the compiler's target promises.
+#[cfg(all(target_arch = "aarch64", target_feature = "neon", not(miri)))]
+fn detect_arm() -> Features {
+    #[cfg(feature = "std")]
+    use std::arch::is_aarch64_feature_detected as has;
+    #[cfg(not(feature = "std"))]
+    macro_rules! has {
+        ($name:literal) => {
+            cfg!(target_feature = $name)
+        };
+    }
+    let mut features = Features::NEON;
+    if has!("dotprod") {
+        features = features.with(Features::DOTPROD);
+    }
+    if has!("i8mm") {
+        features = features.with(Features::I8MM);
+    }
+    features
 }
 
 /// By hand, because `std`'s macro is not there without `std` (limits.md 9).

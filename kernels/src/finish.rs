@@ -242,7 +242,7 @@ unsafe fn rows<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
     unsafe {
         let common = F::common(e);
         let mut r = 0;
-        if L::QUADS && F::CODES && size_of::<F::Out>() == 1 && at.cols == K::NR && K::NR <= 4 * L::N {
+        if L::QUADS && F::CODES && size_of::<F::Out>() == 1 && at.cols == K::NR {
             r = quads::<K, L, F>(e, at, &common, out, step);
             if r == at.rows {
                 return;
@@ -319,33 +319,38 @@ unsafe fn quads<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
     out: *mut F::Out,
     step: usize,
 ) -> usize {
-    let vectors = K::NR / L::N;
-    let rows = 4 / vectors;
+    // Vectors of a row and rows that are narrowed together.
+    let across = 1 << (K::NR / L::N).trailing_zeros().min(2);
+    let rows = 4 / across;
     // SAFETY: the clauses of `tile`: rows of whole panels.
     unsafe {
         let clamp = byte_clamp::<L>(e);
-        let mut terms = [L::splat(0); 4];
-        let mut columns = [F::columns(e, at.col); 4];
-        for v in 0..vectors {
-            terms[v] = column_term::<L, F>(e, at.col + v * L::N);
-            columns[v] = F::columns(e, at.col + v * L::N);
-        }
-        let mut r = 0;
-        while at.rows - r >= rows {
-            let mut codes = [L::splat(0); 4];
-            for i in 0..rows {
-                let row = F::row(e, at.row + r + i);
-                let row_term = L::splat(*at.terms.term.add(r + i));
-                for v in 0..vectors {
-                    let x = L::load(at.acc.add((r + i) * K::NR + v * L::N));
-                    let x = L::add(L::add(x, terms[v]), row_term);
-                    codes[i * vectors + v] = F::code(common, x, &columns[v], &row);
-                }
+        let mut left = 0;
+        while left < K::NR {
+            let mut terms = [L::splat(0); 4];
+            let mut columns = [F::columns(e, at.col + left); 4];
+            for v in 0..across {
+                terms[v] = column_term::<L, F>(e, at.col + left + v * L::N);
+                columns[v] = F::columns(e, at.col + left + v * L::N);
             }
-            L::store_codes(out.add(r * step).cast(), step, rows, codes, &clamp);
-            r += rows;
+            let mut r = 0;
+            while at.rows - r >= rows {
+                let mut codes = [L::splat(0); 4];
+                for i in 0..rows {
+                    let row = F::row(e, at.row + r + i);
+                    let row_term = L::splat(*at.terms.term.add(r + i));
+                    for v in 0..across {
+                        let x = L::load(at.acc.add((r + i) * K::NR + left + v * L::N));
+                        let x = L::add(L::add(x, terms[v]), row_term);
+                        codes[i * across + v] = F::code(common, x, &columns[v], &row);
+                    }
+                }
+                L::store_codes(out.add(r * step + left).cast(), step, rows, codes, &clamp);
+                r += rows;
+            }
+            left += across * L::N;
         }
-        r
+        at.rows - at.rows % rows
     }
 }
 

@@ -12,7 +12,7 @@
 //!        -> pack   any strides into any Panel, with sums                 packing.rs, panel.rs
 //!        -> tile   the Microkernel of a backend                          x86/ aarch64/ scalar.rs twin.rs
 //!        -> finish sums to outputs, in the Lanes of the backend          finish.rs, ways.rs, scatter.rs, lanes.rs, rounding.rs
-//! proven           rhs panels that carry a proof, and their search        proven.rs, matching.rs
+//! proof            rhs panels that carry a proof, and their search        proof/, matching.rs
 //! Backend          a row of the TABLE that this CPU can run              backend.rs, cpu.rs
 //! ```
 //!
@@ -22,6 +22,9 @@
 //! MR x NR result of one microkernel call; *finish* is everything that happens to an int32 sum on its way out.
 #![no_std]
 #![warn(missing_docs)]
+
+#[cfg(all(feature = "std", target_arch = "aarch64"))]
+extern crate std;
 
 mod backend;
 mod block;
@@ -38,7 +41,7 @@ mod microkernel;
 mod packing;
 mod panel;
 mod parts;
-mod proven;
+mod proof;
 mod rounding;
 pub mod scalar;
 mod scatter;
@@ -64,6 +67,6 @@ pub use matching::Effort;
 pub use microkernel::{Direct, Microkernel, Registers, Tile};
 pub use packing::{Form, Gather, NoGather, PackRun, Side};
 pub use panel::{Elem, Panel, Strides};
-pub use proven::Shares;
+pub use proof::{Proof, Shares};
 pub use rounding::{Multiplier, Rounding, float_even};
 pub use view::{MatMut, MatRef, Quantized, ZeroPoint};

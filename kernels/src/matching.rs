@@ -4,7 +4,7 @@
 //! 0 to 128. A lane passes if each of its sums of parts is at most [`LIMIT`] (limits.md 8). The answer is exact
 //! whatever is found; searching longer only finds more lanes that pass.
 
-use crate::proven::{BLOCK, Kind, LIMIT, STEPS, WINDOW};
+use crate::proof::strips::{BLOCK, Kind, LIMIT, STEPS, WINDOW};
 
 /// How long packing may look for good orders.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

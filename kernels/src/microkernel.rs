@@ -6,6 +6,7 @@ use crate::finish::{Epilogue, Finisher, TileAt};
 use crate::lanes::Lanes;
 use crate::packing::PackRun;
 use crate::panel::Panel;
+use crate::proof::Proof;
 use crate::scatter::Staged;
 
 /// One multiplication of a lhs panel by a rhs panel.
@@ -25,7 +26,7 @@ pub struct Tile {
     pub acc: *mut i32,
     /// Add to the sums instead of storing them.
     pub add: bool,
-    /// Room that the kernel may use, if it is [`Microkernel::PROVEN`]: copies of `MR` rows in the order of each strip.
+    /// Room that the kernel may use, if its [`Microkernel::PROOF`] asks for it: copies of `MR` rows in the order of each strip.
     pub buffer: *mut u8,
 }
 
@@ -73,13 +74,14 @@ pub enum Registers {
 /// are unspecified. A caller upholds:
 /// * **Features**: the CPU has [`Microkernel::NEEDS`].
 /// * **Lhs**: `lhs` is valid for reads at `Strides::offset(i, k)` for all `i < rows` and `k < tile.k`, in the
-///   layout [`Microkernel::LHS`]. Rows may be those of the caller, of any alignment.
+///   layout [`Microkernel::LHS`]. Rows may be those of the caller, of any alignment; panels of groups are whole, aligned
+///   to 64 bytes at the start of the first.
 /// * **Rhs**: the same for `rhs`, `NR` members, [`Microkernel::RHS`]; aligned to 64 bytes at each panel's start.
 /// * **Acc**: `acc` is valid for reads and writes of `MR * NR` sums, aligned to 64 bytes, and initialized where
 ///   `add` is set.
-/// * **Buffer**: of a kernel that is `PROVEN`, `buffer` is valid for reads and writes of `MR` rows a
-///   strip, `proven::buffer_step(k)` bytes each, initialized; `k` is all of K, and `rhs` has whole strips (`proven.rs`), of any
-///   bytes: no header may lead the kernel out of them. The sums are right if `proven::verify` takes them.
+/// * **Buffer**: of a kernel with a `PROOF`, `buffer` is valid for reads and writes of what it asks for: `MR` rows a
+///   strip, `strips::buffer_step(k)` bytes each, initialized; `k` is all of K, and `rhs` has whole panels of its [`Proof`], of any
+///   bytes: no header may lead the kernel out of them. The sums are right if `Backend::verify` takes them.
 /// * **Direct**: of the tiles, the first is as above but for `acc`; lhs rows, outputs, terms and what the epilogue has
 ///   for rows reach the end of the last. Lhs rows are contiguous members ([`Panel::ROWS`]).
 /// * **Entered**: `enter(rows)` was called with the same `rows`, and `leave` was not since.
@@ -101,8 +103,8 @@ pub unsafe trait Microkernel: Sized + 'static {
     const LHS: Panel;
     /// Layout of rhs; its width is `NR`.
     const RHS: Panel;
-    /// Panels of rhs carry a proof, and have the layout of `proven.rs`; `RHS` only states their width and type.
-    const PROVEN: bool = false;
+    /// What proof panels of rhs carry, if they do: it adds to the layout `RHS`, or replaces it but for width and type.
+    const PROOF: Option<Proof> = None;
     /// The lanes of its epilogue.
     type Lanes: Lanes;
     /// One block loop that calls the epilogue, instead of a loop with the epilogue inlined for each way to finish:

@@ -8,7 +8,7 @@ use core::ops::Range;
 use crate::matching::Effort;
 use crate::microkernel::Microkernel;
 use crate::panel::{Elem, Panel, Strides};
-use crate::proven;
+use crate::proof::{Proof, pairs, strips};
 
 /// Codes to pack: members are rows of lhs or columns of rhs.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +51,8 @@ pub struct PackRun {
     /// Room for all members in whole panels, aligned to 64 bytes; null if only sums are asked for, of codes that are
     /// read in place.
     pub(crate) out: *mut u8,
+    /// Bytes from the end of a panel to the next.
+    pub(crate) gap: usize,
     /// Where the sum of each member goes, as packed, mod 2^32; null if nobody asks.
     pub(crate) sums: *mut i32,
     /// How long to look for orders, if the kernel is proven.
@@ -95,6 +97,12 @@ pub unsafe trait Gather: 'static {
     unsafe fn along_members(codes: *const u8, k_stride: usize, form: Form) -> Self::V;
     /// Exchanges the groups of `N` vectors: group i of vector j becomes group j of vector i.
     unsafe fn transpose(v: &mut [Self::V; 8]);
+    /// Whether there are [`Gather::halves`].
+    const HALVES: bool = false;
+    /// Exchanges the second half of each even vector with the first half of the one behind it, of `N` vectors.
+    unsafe fn halves(v: &mut [Self::V; 8]) {
+        let _ = v;
+    }
     /// The sum of `count` contiguous codes, a multiple of 32.
     unsafe fn sum(codes: *const u8, count: usize, signed: bool) -> i32;
     /// Loads `N` groups.
@@ -143,10 +151,15 @@ pub(crate) unsafe fn pack<K: Microkernel>(run: &PackRun) {
         if run.out.is_null() {
             return sums::<K>(run);
         }
-        match run.side {
-            Side::Lhs => layout::<K>(run, &K::LHS),
-            Side::Rhs if K::PROVEN => proven::pack(run),
-            Side::Rhs => layout::<K>(run, &K::RHS),
+        match (run.side, K::PROOF) {
+            (Side::Lhs, _) => layout::<K>(run, &K::LHS),
+            (Side::Rhs, None) => layout::<K>(run, &K::RHS),
+            (Side::Rhs, Some(Proof::Strips)) => strips::pack(run),
+            (Side::Rhs, Some(Proof::Pairs)) => {
+                let out = run.out.add(pairs::HEAD);
+                layout::<K>(&PackRun { out, gap: pairs::HEAD, ..*run }, &K::RHS);
+                pairs::prove(&K::RHS, run);
+            }
         }
     }
 }
@@ -260,12 +273,21 @@ impl Packed for i16 {
 unsafe fn panels<K: Microkernel, E: Packed>(run: &PackRun, panel: &Panel) {
     let Source { member_stride, k_stride, .. } = run.source;
     let vector = 4 / size_of::<E>() * K::Gather::N;
-    let four_bytes = panel.group.saturating_mul(size_of::<E>()) == 4;
-    // Whether a vector of one member stays together.
-    let together = panel.is_rows() || (vector > 0 && panel.group.is_multiple_of(vector));
-    let copies = vector > 0 && together && k_stride == 1;
+    let pieces = if vector == 0 {
+        None
+    } else if panel.is_rows() || panel.group.is_multiple_of(vector) {
+        Some(Pieces::Whole)
+    } else if K::Gather::HALVES && 2 * panel.group == vector {
+        Some(Pieces::Halves)
+    } else if panel.group * size_of::<E>() == 4 {
+        Some(Pieces::Groups)
+    } else {
+        None
+    };
+    // Codes of one member that lie together on both sides are copied, unless squares do better.
+    let copies = k_stride == 1 && matches!(pieces, Some(Pieces::Whole | Pieces::Halves));
     let squares =
-        vector > 0 && !copies && (four_bytes && k_stride == 1 || (four_bytes || together) && member_stride == 1);
+        pieces.filter(|pieces| if k_stride == 1 { *pieces != Pieces::Whole } else { member_stride == 1 });
     // Contiguous members make one long strip: nothing marks the end of a panel.
     let width = if panel.is_rows() { run.members.max(1) } else { panel.width };
     let strides = panel.strides(run.padded_k);
@@ -279,18 +301,18 @@ unsafe fn panels<K: Microkernel, E: Packed>(run: &PackRun, panel: &Panel) {
             members: width.min(run.members - first),
             k: run.k,
             strides,
-            out: run.out.cast::<E>().add(panel * strides.panel),
+            out: run.out.cast::<E>().add(panel * (strides.panel + run.gap / size_of::<E>())),
             sums: if run.sums.is_null() { run.sums } else { run.sums.add(first) },
         };
-        let whole_k = if squares { run.k / vector * vector } else { 0 };
+        let whole_k = if squares.is_some() { run.k / vector * vector } else { 0 };
         // Where members are contiguous, k goes outermost: a cache line holds members of several panels.
         let chunk = if k_stride == 1 { whole_k } else { 16 * vector };
         let mut k = 0;
         while k < whole_k {
             let end = whole_k.min(k + chunk);
             let (mut panel, mut first) = (0, 0);
-            while first < run.members {
-                strip(panel, first).squares::<K::Gather>(k..end, together);
+            while let Some(pieces) = squares.filter(|_| first < run.members) {
+                strip(panel, first).squares::<K::Gather>(k..end, pieces);
                 (panel, first) = (panel + 1, first + width);
             }
             k = end;
@@ -298,11 +320,11 @@ unsafe fn panels<K: Microkernel, E: Packed>(run: &PackRun, panel: &Panel) {
         let (mut index, mut first) = (0, 0);
         while first < run.members {
             let strip = strip(index, first);
+            let whole = if squares.is_some() { strip.members / K::Gather::N * K::Gather::N } else { 0 };
             if copies {
-                strip.copies::<K::Gather>(panel.group);
+                strip.copies::<K::Gather>(whole..strip.members, panel.group);
             }
             // What is left: below the squares and beside them, or behind the copies.
-            let whole = if squares { strip.members / K::Gather::N * K::Gather::N } else { 0 };
             let copied = if copies { run.k } else { 0 };
             // Contiguous members need none beyond the last; other layouts are padded with zeros.
             let members = if panel.is_rows() { strip.members } else { panel.width };
@@ -312,6 +334,17 @@ unsafe fn panels<K: Microkernel, E: Packed>(run: &PackRun, panel: &Panel) {
             (index, first) = (index + 1, first + width);
         }
     }
+}
+
+/// In which pieces a vector of one member reaches a panel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pieces {
+    /// In one.
+    Whole,
+    /// In two.
+    Halves,
+    /// In groups of four bytes.
+    Groups,
 }
 
 /// One panel on its way.
@@ -328,7 +361,7 @@ struct Strip<E> {
 impl<E: Packed> Strip<E> {
     /// Moves squares of `N` x `N` groups, for `ks` in whole squares.
     #[inline(always)]
-    unsafe fn squares<G: Gather>(&self, ks: Range<usize>, together: bool) {
+    unsafe fn squares<G: Gather>(&self, ks: Range<usize>, pieces: Pieces) {
         let Source { codes, member_stride, k_stride, signed } = self.source;
         let group = 4 / size_of::<E>();
         let (square, form) = (group * G::N, E::form(signed));
@@ -349,17 +382,28 @@ impl<E: Packed> Strip<E> {
                             from = from.wrapping_add(group * k_stride);
                         }
                     }
-                    if k_stride == 1 {
+                    // Sums are taken of groups.
+                    let sums = !self.sums.is_null();
+                    let mut by_group = k_stride != 1;
+                    if !by_group && (sums || pieces == Pieces::Groups) {
                         G::transpose(&mut v);
+                        by_group = true;
                     }
-                    if !self.sums.is_null() {
+                    if sums {
                         G::add_sums(self.sums.add(w), &v, E::ELEM);
                     }
-                    if together {
+                    if by_group && pieces != Pieces::Groups {
                         G::transpose(&mut v);
                     }
+                    if pieces == Pieces::Halves {
+                        G::halves(&mut v);
+                    }
                     for (i, v) in v.iter().enumerate().take(G::N) {
-                        let (member, step) = if together { (i, 0) } else { (0, i * group) };
+                        let (member, step) = match pieces {
+                            Pieces::Whole => (i, 0),
+                            Pieces::Halves => (i & !1, (i & 1) * square / 2),
+                            Pieces::Groups => (0, i * group),
+                        };
                         G::store(self.out.add(self.strides.offset(w + member, k + step)).cast(), *v);
                     }
                 }
@@ -367,13 +411,13 @@ impl<E: Packed> Strip<E> {
         }
     }
 
-    /// Copies contiguous codes, in groups of `group`, a multiple of 4.
+    /// Copies contiguous codes of some members, in groups of `group`, a multiple of 4.
     #[inline(always)]
-    unsafe fn copies<G: Gather>(&self, group: usize) {
+    unsafe fn copies<G: Gather>(&self, members: Range<usize>, group: usize) {
         let Source { codes, member_stride, signed, .. } = self.source;
         // SAFETY: the clauses of `pack`.
         unsafe {
-            for w in 0..self.members {
+            for w in members {
                 let from = codes.wrapping_add(w * member_stride);
                 let (mut k, mut sum) = (0, 0i32);
                 while self.k - k >= 4 {

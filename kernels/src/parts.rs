@@ -9,7 +9,7 @@ use crate::finish::{Epilogue, Finish, PerRow, RowTerms, TileAt};
 use crate::matching::Effort;
 use crate::microkernel::Tile;
 use crate::packing::{PackRun, Side, Source};
-use crate::proven::{self, Shares};
+use crate::proof::Shares;
 use crate::scatter::staged_rows;
 use crate::view::{MatMut, MatRef, plus, times};
 
@@ -43,7 +43,7 @@ fn plan(backend: Backend, m: usize, k: usize, blocking: Blocking) -> Result<Plan
     let overflow = Error::Overflow { argument: "workspace", a: m, b: padded_k };
     let block_rows = round(blocking.rows.min(m), row.mr).ok_or(overflow)?;
     // A proof is for all of K.
-    let depth = if row.proven { usize::MAX } else { blocking.depth };
+    let depth = if row.proof.is_some() { usize::MAX } else { blocking.depth };
     let block_k = round(depth.min(padded_k), row.k_step).ok_or(overflow)?;
     let lines = |bytes: usize| bytes.checked_next_multiple_of(64).ok_or(overflow);
     let tile = lines(row.mr * row.nr * size_of::<i32>())?;
@@ -76,17 +76,17 @@ fn plan(backend: Backend, m: usize, k: usize, blocking: Blocking) -> Result<Plan
 impl Row {
     /// Bytes of `members` members of (padded) K in whole panels; `None` on overflow.
     fn panel_bytes(&self, side: Side, members: usize, padded_k: usize) -> Option<usize> {
-        match side {
-            Side::Lhs => self.lhs.bytes(members, padded_k),
-            Side::Rhs if self.proven => proven::bytes(members, padded_k),
-            Side::Rhs => self.rhs.bytes(members, padded_k),
+        match (side, self.proof) {
+            (Side::Lhs, _) => self.lhs.bytes(members, padded_k),
+            (Side::Rhs, None) => self.rhs.bytes(members, padded_k),
+            (Side::Rhs, Some(proof)) => proof.bytes(&self.rhs, members, padded_k),
         }
     }
 
-    /// Bytes of `Tile::buffer`: a copy of lhs for each strip.
+    /// Bytes of `Tile::buffer`.
     fn buffer_bytes(&self, padded_k: usize) -> Result<usize, Error> {
-        let rows = if self.proven { proven::PANEL / proven::STRIP * self.mr } else { 0 };
-        times("workspace", rows, plus("workspace", padded_k, proven::buffer_step(0))?)
+        let (rows, more) = self.proof.map_or((0, 0), |proof| proof.buffer(self.mr, 0));
+        times("workspace", rows, plus("workspace", padded_k, more)?)
     }
 }
 
@@ -179,6 +179,7 @@ impl Backend {
             k,
             padded_k: self.padded_k(k)?,
             out: out.as_mut_ptr(),
+            gap: 0,
             sums: sums.map_or(core::ptr::null_mut(), <[i32]>::as_mut_ptr),
             effort,
         };
@@ -194,9 +195,7 @@ impl Backend {
     /// # Errors
     /// [`Error::Packed`]; [`Error::Length`] if there are fewer bytes; [`Error::Overflow`].
     pub fn verify(self, n: usize, k: usize, panels: &[u8]) -> Result<Option<Shares>, Error> {
-        if !self.is_proven() {
-            return Ok(None);
-        }
+        let Some(proof) = self.proof() else { return Ok(None) };
         let expected = self.packed_bytes(Side::Rhs, n, k)?;
         if expected == 0 {
             // K may be any then.
@@ -204,7 +203,7 @@ impl Backend {
         }
         let length = Error::Length { argument: "packed", expected, got: panels.len() };
         let panels = panels.get(..expected).ok_or(length)?;
-        proven::verify(panels, self.padded_k(k)?).map(Some).map_err(|argument| Error::Packed {
+        proof.verify(&self.rhs(), panels, self.padded_k(k)?).map(Some).map_err(|argument| Error::Packed {
             argument,
             expected: Name::new("as its proof says"),
             got: Name::new("otherwise"),

@@ -1,7 +1,7 @@
 //! AVX2: `vpmaddubsw` over u8 x i8, where packing has proven that it cannot saturate.
 //!
 //! Instruction: `vpmaddubsw` multiplies 32 pairs of u8 and i8 and adds neighbours into 16 int16, twice as many as
-//! `vpmaddwd`, but it saturates; `proven.rs` says where it does not, and lays the weights out. Registers, 3 rows
+//! `vpmaddwd`, but it saturates; `proof/strips.rs` says where it does not, and lays the weights out. Registers, 3 rows
 //! by 16 columns: 6 accumulators, 4 rhs, 2 broadcasts, 2 products, ones; none left for a fourth row.
 //! ```text
 //! one step of row i, a run of two     A and B: four k of either window, of 16 columns
@@ -21,7 +21,8 @@ use crate::cpu::Features;
 use crate::finish::Finisher;
 use crate::microkernel::{Direct, Microkernel, Registers, Tile, entries};
 use crate::panel::{Elem, Panel};
-use crate::proven::{
+use crate::proof::Proof;
+use crate::proof::strips::{
     BLOCK, BLOCK_BYTES, KINDS, Kind, PANEL, STEP_BYTES, STEPS, STRIP, Strip, WINDOW, buffer_step, road,
 };
 
@@ -46,7 +47,7 @@ unsafe impl Microkernel for Avx2Proven {
     const K_STEP: usize = BLOCK;
     const LHS: Panel = Panel { width: MR, group: Panel::ROWS, elem: Elem::U8 };
     const RHS: Panel = Panel { width: NR, group: 4, elem: Elem::I8 };
-    const PROVEN: bool = true;
+    const PROOF: Option<Proof> = Some(Proof::Strips);
     type Lanes = Avx2Lanes;
     type Gather = BytesGather;
 

@@ -54,9 +54,17 @@ pub fn table() -> Vec<Backend> {
     covered
 }
 
-/// Every backend of the table that runs here, then the twins.
+/// Every backend of the table that runs here, then the twins, which are the same on all CPUs of an architecture:
+/// `ZEROPOINT_TWINS=no` leaves them out.
 pub fn backends() -> Vec<Backend> {
-    table().into_iter().chain(zeropoint_twins::TWINS.iter().filter_map(Backend::detect)).collect()
+    let twins = if std::env::var_os("ZEROPOINT_TWINS").is_some_and(|twins| twins == "no") {
+        static SKIPS: Once = Once::new();
+        SKIPS.call_once(|| _ = writeln!(std::io::stderr(), "SKIPPED twins: ZEROPOINT_TWINS=no"));
+        &[]
+    } else {
+        zeropoint_twins::TWINS
+    };
+    table().into_iter().chain(twins.iter().filter_map(Backend::detect)).collect()
 }
 
 /// Runs `body` for every backend, with memory of a kind.

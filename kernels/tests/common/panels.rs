@@ -45,7 +45,8 @@ pub fn pack<C: TestCode>(run: &Run, case: Packing) {
     // Members are padded in panels of groups; contiguous members beyond the last are nobody's.
     let all = if panel.is_rows() { members } else { members.next_multiple_of(panel.width) };
     let proven = side == Side::Rhs && backend.is_proven();
-    let weights = if proven { zeropoint_twins::proven::weights(packed, members, padded_k) } else { vec![] };
+    let weights =
+        if proven { zeropoint_twins::proven::weights(backend, packed, members, padded_k) } else { vec![] };
     for member in 0..all {
         let mut sum = 0;
         for at in 0..padded_k {

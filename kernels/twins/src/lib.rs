@@ -46,7 +46,8 @@ twins! {
     AvxVnni, "twin-avx-vnni-6x16": tile (6, 16), step 4, groups (ROWS, 4), elems (U8, I8), lanes 8;
     Avx512, "twin-avx512-14x32": tile (14, 32), step 2, groups (ROWS, 2), elems (I16, I16), lanes 16;
     Amx, "twin-amx-32x32": tile (32, 32), step 64, groups (64, 4), elems (U8, U8), lanes 16;
-    Ummla, "twin-i8mm-8x12": tile (8, 12), step 8, groups (8, 8), elems (U8, U8), lanes 4;
+    Dotprod, "twin-dotprod-8x8": tile (8, 8), step 16, groups (ROWS, 4), elems (U8, U8), lanes 4;
+    I8mm, "twin-i8mm-8x12": tile (8, 12), step 8, groups (8, 8), elems (U8, I8), lanes 4;
     Signed, "twin-odd-3x5-signed": tile (3, 5), step 3, groups (3, 1), elems (I8, I8), lanes 5;
     Prime, "twin-odd-7x6-mixed": tile (7, 6), step 10, groups (5, 2), elems (I16, U8), lanes 3;
     Single, "twin-odd-1x1": tile (1, 1), step 1, groups (1, 1), elems (I8, I16), lanes 1;

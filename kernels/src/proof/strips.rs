@@ -1,5 +1,5 @@
-//! Rhs panels that carry a proof: where it holds, `vpmaddubsw`, which adds two products in 16 bits and saturates,
-//! cannot saturate for any lhs (limits.md 8).
+//! The panels of [`super::Proof::Strips`]: where the proof holds, `vpmaddubsw`, which adds two products in 16 bits and
+//! saturates, cannot saturate for any lhs (limits.md 8).
 //!
 //! Weights are i8. A panel is cut into strips of 16 columns, a strip into blocks of 32 k: two windows of 16. Inside
 //! their window the k of a block are reordered, and the lhs with them, one byte shuffle for 32 k. A block has four
@@ -20,8 +20,7 @@
 //! ```
 //! Blocks are stored in groups of one kind; `order` says which block lies where, `table` the place of each k.
 
-use core::fmt;
-
+use super::Shares;
 use crate::matching::{self, Effort, IN_PLACE, Parts, Places};
 use crate::packing::{PackRun, Source};
 use crate::panel::Elem;
@@ -160,36 +159,8 @@ pub(crate) const fn buffer_step(padded_k: usize) -> usize {
     padded_k + 64
 }
 
-/// Which share of the weights is multiplied how, in steps of eight k of sixteen columns.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Shares {
-    /// Four pairs are added in 16 bits.
-    pub fours: usize,
-    /// Two pairs are added in 16 bits.
-    pub runs: usize,
-    /// Single pairs.
-    pub pairs: usize,
-    /// Widened to 16 bits: exact without a proof.
-    pub wides: usize,
-    /// Steps for which the lhs is shuffled first; those that share the copy of others do not count.
-    pub shuffled: usize,
-}
-
 impl Shares {
-    /// What a step costs by `vpmaddwd`, on the scale of [`Shares::cost`].
-    pub const ALWAYS_EXACT: usize = 150;
-
-    /// All steps.
-    pub fn steps(&self) -> usize {
-        self.fours + self.runs + self.pairs + self.wides
-    }
-
-    /// What the steps cost, in percent of runs of two (Zen 4; section 3 of limits.md says the same of another CPU):
-    /// the always-exact `vpmaddwd` kernel takes [`Shares::ALWAYS_EXACT`] for each.
-    pub fn cost(&self) -> usize {
-        93 * self.fours + 100 * self.runs + 121 * self.pairs + 190 * self.wides + 5 * self.shuffled
-    }
-
+    /// Counts the steps of a block.
     fn add(&mut self, kind: Kind) {
         if kind.is_fours() {
             self.fours += STEPS;
@@ -198,16 +169,6 @@ impl Shares {
             self.pairs += kind.pairs();
             self.wides += kind.wides();
         }
-    }
-}
-
-impl fmt::Display for Shares {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let percent = |count: usize| 100.0 * count as f64 / self.steps().max(1) as f64;
-        let Self { fours, runs, pairs, wides, shuffled } = *self;
-        write!(f, "proven for runs of four {:.1} %, of two {:.1} %, ", percent(fours), percent(runs))?;
-        write!(f, "pairs {:.1} %, widened {:.1} %; ", percent(pairs), percent(wides))?;
-        write!(f, "lhs shuffled for {:.1} %", percent(shuffled))
     }
 }
 
