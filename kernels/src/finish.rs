@@ -326,7 +326,7 @@ unsafe fn quads<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
     unsafe {
         let clamp = byte_clamp::<L>(e);
         let mut left = 0;
-        while left < K::NR {
+        loop {
             let mut terms = [L::splat(0); 4];
             let mut columns = [F::columns(e, at.col + left); 4];
             for v in 0..across {
@@ -349,8 +349,10 @@ unsafe fn quads<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
                 r += rows;
             }
             left += across * L::N;
+            if left >= K::NR {
+                return r;
+            }
         }
-        at.rows - at.rows % rows
     }
 }
 
