@@ -46,14 +46,14 @@ install() {
     for name in $(objdump -p "$bochs" | awk '/NEEDED/ && /readline|gtk|gdk|pango|gobject|glib/ { print $2 }'); do
         ln -sf stubs.so "$room/stubs/$name"
     done
-    run_bochs --help cpu >"$room/models" 2>&1
+    (run_bochs --help cpu) >"$room/models" 2>&1
     grep -qx sapphire_rapids "$room/models"
     touch "$room/complete"
 }
 
-run_bochs() {
-    BXSHARE=$room/new/usr/share/bochs LTDL_LIBRARY_PATH=$libraries/bochs/plugins \
-        "$libraries/ld-linux-x86-64.so.2" --library-path "$room/stubs:$libraries" "$bochs" "$@"
+run_bochs() { # ARGUMENTS: in a subshell, whose place it takes
+    export BXSHARE=$room/new/usr/share/bochs LTDL_LIBRARY_PATH=$libraries/bochs/plugins
+    exec "$libraries/ld-linux-x86-64.so.2" --library-path "$room/stubs:$libraries" "$bochs" "$@"
 }
 
 # The first process: runs what /tests lists, says how it went, and leaves.
@@ -83,7 +83,8 @@ boot() { # NAME CPU BACKENDS WITH TEST...
     chmod +x "$root/init"
     printf '%s\n' "$@" >"$root/tests"
     # The very binaries of `cargo test --release`, and the libraries they are linked with.
-    cargo test --release --features rayon --no-run >"$room/$name/build" 2>&1
+    cargo test --release --features rayon --no-run >"$room/$name/build" 2>&1 ||
+        { cat "$room/$name/build" && return 1; }
     for test in $(printf '%s\n' "$@" | cut -d' ' -f1 | sort -u); do
         binary=$(grep -oE "[^(]*/deps/$test-[0-9a-f]+" "$room/$name/build" | tail -n 1)
         strip -o "$root/$test" "$binary"
@@ -128,7 +129,7 @@ END
     touch "$serial"
     run_bochs -q -f "$room/$name/bochsrc" >"$room/$name/out" 2>&1 </dev/null &
     bochs_id=$!
-    trap 'kill -KILL $bochs_id 2>/dev/null || true' EXIT
+    trap "kill -KILL $bochs_id 2>/dev/null || true" EXIT
     while kill -0 $bochs_id 2>/dev/null && ! grep -qE '^the machine stops|Kernel panic' "$serial"; do sleep 0.5; done
     tr -d '\r' <"$serial"
     # A machine that stops early has not tested; a test result for each line, and none of them a failure.
