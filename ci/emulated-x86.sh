@@ -96,8 +96,8 @@ boot() { # NAME CPU BACKENDS WITH TEST...
     (cd "$root" && find . | bin/busybox cpio -o -H newc) >"$disc/initrd" 2>/dev/null
     cp "$room"/new/usr/lib/modules/*/vmlinuz "$room/old/usr/lib/ISOLINUX/isolinux.bin" \
         "$room/old/usr/lib/syslinux/modules/bios/ldlinux.c32" "$disc"
-    # 324 is the feature by which Linux withholds tiles until they are asked for; Bochs has tiles without it. Clocks
-    # and mitigations only take time.
+    # Callers add setcpuid=324 for AMX: by that feature Linux withholds tiles until they are first used, and without it
+    # has none. Bochs has tiles but not the feature; the permission is asked for and given all the same.
     cat >"$disc/isolinux.cfg" <<END
 default linux
 label linux
