@@ -10,6 +10,12 @@ asan() {
         cargo +nightly test --tests --features rayon --target "$triple"
 }
 
+# Linux without tiles on a CPU that has them: AMX is not offered, and the rest runs.
+amx_refused() {
+    ci/emulated-x86.sh refused sapphire_rapids avx512-vnni clearcpuid=amx_tile 'check coverage' 'check tiles' | tee "$logs/refused"
+    grep 'SKIPPED backend amx-int8' "$logs/refused"
+}
+
 coverage() { # TARGET
     local tools
     tools=$(rustc +nightly --print sysroot)/lib/rustlib/$triple/bin
@@ -37,6 +43,14 @@ if miri_installed; then
     limit=3600 step miri-docs miri --doc
 else
     skip miri "not to be had"
+fi
+
+if emulator_installed; then
+    limit=3600 step emulated-amx-all emulated_amx check guard golden
+    limit=3600 step emulated-avx-vnni-all emulated_avx_vnni check guard golden
+    limit=600 step emulated-amx-refused amx_refused
+else
+    skip emulated-x86 "no emulator to be had"
 fi
 
 if nightly; then limit=3600 step asan asan; else skip asan "no nightly toolchain to be had"; fi

@@ -121,6 +121,20 @@ aarch64_installed() {
         "ls \$(/usr/bin/rustc --print target-libdir --target $triple)/libstd-*" debian_aarch64_std
 }
 
+emulator_installed() {
+    [[ $(uname -m) == x86_64 ]] && limit=240 ensure emulator "ls '$target/emulator/complete'" ci/emulated-x86.sh install
+}
+
+# TEST...: on a CPU with AMX, and a Linux that allows it.
+emulated_amx() {
+    ci/emulated-x86.sh amx sapphire_rapids amx-int8 setcpuid=324 "$@"
+}
+
+# TEST...: on a CPU without AVX-512, where one instruction in EVEX encoding faults.
+emulated_avx_vnni() {
+    ci/emulated-x86.sh avx-vnni arrow_lake avx-vnni "" "$@"
+}
+
 debian_aarch64_std() {
     dpkg --add-architecture arm64
     debian rustc-web libstd-rust-web-dev:arm64

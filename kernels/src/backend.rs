@@ -89,8 +89,6 @@ cfg_if::cfg_if! {
     } else if #[cfg(target_arch = "x86_64")] {
         /// Every backend this build knows, best first, scalar last.
         pub static TABLE: &[Row] = &[
-            // Until it has been seen to pass on a CPU that has it.
-            #[cfg(zeropoint_amx)]
             describe::<crate::x86::amx::Amx<crate::x86::amx::Registers>>(),
             describe::<crate::x86::avx512_vnni::Avx512Vnni<14, 2>>(),
             describe::<crate::x86::avx512_vnni::Avx512Vnni<6, 4>>(),

@@ -42,8 +42,8 @@ impl Features {
 
     /// What this CPU has, and the operating system allows. Looked up once.
     ///
-    /// With `--cfg zeropoint_amx`, the first call asks Linux for the permission to use tiles, for the whole process: signal
-    /// frames become 8 kB larger.
+    /// On a CPU with AMX the first call asks Linux for the permission to use tiles, for the whole process: signal frames
+    /// become 8 kB larger.
     pub fn detect() -> Self {
         cfg_if::cfg_if! {
             if #[cfg(all(target_arch = "x86_64", not(miri), not(zeropoint_scalar_only)))] {
@@ -133,7 +133,7 @@ fn detect_x86() -> Features {
             features = features.with(Features::AVX512_VNNI);
         }
     }
-    if cfg!(zeropoint_amx) && saved & TILE_STATE == TILE_STATE && leaf7.edx & AMX_INT8 == AMX_INT8 {
+    if saved & TILE_STATE == TILE_STATE && leaf7.edx & AMX_INT8 == AMX_INT8 {
         // The sizes that kernels count on: 8 tiles, 16 rows of 64 bytes.
         let tiles = leaf(0x1d, 1);
         let sizes = (tiles.ebx >> 16, tiles.ecx & 0xffff, tiles.ebx & 0xffff);

@@ -1,7 +1,8 @@
 //! Every backend x {pack, tile, finish, block} against plain definitions, bit for bit.
 //!
 //! `ZEROPOINT_SEED=number` changes the random data. `ZEROPOINT_EXPECT=scalar,avx2` names backends that have to run
-//! here: a missing one fails every test. A failure prints one line that repeats it.
+//! here: a missing one fails every test. `ZEROPOINT_ONLY=amx-int8` leaves out all others, and says so. A failure
+//! prints one line that repeats it.
 
 mod common;
 

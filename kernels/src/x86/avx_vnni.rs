@@ -9,8 +9,8 @@
 //!   acc[i][1] = vpdpbusd(.., a, r1)
 //! ```
 //! Share of the peak, measured with the EVEX twin on Zen 4, 472 GOP/s: 64 cubed 72 %, 256 cubed 95 %, 512 cubed 96 %,
-//! 2048 cubed 87 %. VEX encoding was never run on hardware; its loops have the same 85 instructions for 48 products
-//! and spill nothing.
+//! 2048 cubed 87 %. VEX encoding has only run in an emulator of a CPU without AVX-512; its loops have the same 85
+//! instructions for 48 products and spill nothing.
 use core::arch::x86_64::*;
 
 use crate::cpu::Features;

@@ -50,21 +50,37 @@ pub fn table() -> Vec<Backend> {
         let runs = covered.iter().any(|backend| backend.name() == name);
         assert!(runs, "ZEROPOINT_EXPECT: backend {name} cannot run here; those that can: {covered:?}");
     }
+    let covered = match std::env::var("ZEROPOINT_ONLY") {
+        Ok(only) => restricted(covered, &only),
+        Err(_) => covered,
+    };
     assert!(!covered.is_empty(), "no backend was covered");
     covered
 }
 
-/// Every backend of the table that runs here, then the twins, which are the same on all CPUs of an architecture:
-/// `ZEROPOINT_TWINS=no` leaves them out.
+/// The backends that `ZEROPOINT_ONLY` ("amx-int8,avx2") names: for emulators, which are too slow for all of them.
+/// Prints what is left out, and fails if one of them cannot run.
+fn restricted(covered: Vec<Backend>, only: &str) -> Vec<Backend> {
+    static LEFT_OUT: Once = Once::new();
+    let names: Vec<_> = only.split(',').map(str::trim).collect();
+    for name in &names {
+        let runs = covered.iter().any(|backend| backend.name() == *name);
+        assert!(runs, "ZEROPOINT_ONLY: backend {name} cannot run here; those that can: {covered:?}");
+    }
+    let (kept, left): (Vec<_>, Vec<_>) = covered.into_iter().partition(|backend| names.contains(&backend.name()));
+    LEFT_OUT.call_once(|| {
+        let _ = writeln!(std::io::stderr(), "SKIPPED by ZEROPOINT_ONLY={only}: {left:?} and all twins");
+    });
+    kept
+}
+
+/// Every backend of the table that runs here, then, unless `ZEROPOINT_ONLY` is set, the twins.
 pub fn backends() -> Vec<Backend> {
-    let twins = if std::env::var_os("ZEROPOINT_TWINS").is_some_and(|twins| twins == "no") {
-        static SKIPS: Once = Once::new();
-        SKIPS.call_once(|| _ = writeln!(std::io::stderr(), "SKIPPED twins: ZEROPOINT_TWINS=no"));
-        &[]
-    } else {
-        zeropoint_twins::TWINS
-    };
-    table().into_iter().chain(twins.iter().filter_map(Backend::detect)).collect()
+    let mut backends = table();
+    if std::env::var_os("ZEROPOINT_ONLY").is_none() {
+        backends.extend(zeropoint_twins::TWINS.iter().filter_map(Backend::detect));
+    }
+    backends
 }
 
 /// Runs `body` for every backend, with memory of a kind.
