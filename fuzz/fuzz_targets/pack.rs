@@ -169,7 +169,8 @@ fn layout<C: Code + Value>(weights: &Weights, side: Side, with_sums: bool) {
         let (mut sums, mut expected_sums) = (vec![7; members], vec![0; members]);
         backend.pack(side, codes, &mut got, with_sums.then_some(&mut sums[..])).expect("packs");
         let proven = side == Side::Rhs && backend.is_proven();
-        let weights = if proven { zeropoint_twins::proven::weights(backend, &got, members, padded) } else { vec![] };
+        let weights =
+            if proven { zeropoint_twins::proven::weights(backend, &got, members, padded) } else { vec![] };
 
         let strides = panel.strides(padded);
         // Contiguous members need none beyond the last; other layouts are padded with zeros.
