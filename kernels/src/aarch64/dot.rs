@@ -22,6 +22,8 @@ pub(super) unsafe trait Dot<const W: usize, const A: usize> {
     const STEP: usize;
     /// Groups of `W` registers of rhs in a step.
     const GROUPS: usize;
+    /// Registers of rhs that are loaded together, by one instruction if there are two.
+    const TOGETHER: usize = 1;
     /// Bytes from a step of lhs to the next.
     const LHS_STEP: usize;
 
@@ -109,7 +111,7 @@ impl<const R: usize, const W: usize, const A: usize> State<R, W, A> {
                     unsafe {
                         K::multiply::<G>(&mut self.acc[$i], self.lhs[$i], &now);
                         if more || next.is_some() {
-                            self.load::<$i>(rhs.add((G + 1) * W * REGISTER));
+                            self.load::<K, $i>(rhs.add((G + 1) * W * REGISTER));
                         }
                         if let Some(next) = next.filter(|_| !more) {
                             self.lhs[$i] = vld1q_u8(bases[$i].add(next));
@@ -123,10 +125,10 @@ impl<const R: usize, const W: usize, const A: usize> State<R, W, A> {
 
     /// Loads those of a group of rhs that are due after row `I`.
     #[inline(always)]
-    unsafe fn load<const I: usize>(&mut self, from: *const u8) {
+    unsafe fn load<K: Dot<W, A>, const I: usize>(&mut self, from: *const u8) {
         macro_rules! registers {
             ($($w:literal)*) => {$(
-                if $w < W && $w * R / W == I {
+                if $w < W && $w / K::TOGETHER * K::TOGETHER * R / W == I {
                     // SAFETY: Features, Rhs.
                     self.rhs[$w] = unsafe { vld1q_u8(from.add($w * REGISTER)) };
                 }

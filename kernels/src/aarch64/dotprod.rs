@@ -10,11 +10,13 @@
 //!     udot  acc[i][0] += l[i][g] * r[0]
 //!     udot  acc[i][1] += l[i][g] * r[1]
 //! ```
-//! Modelled, not measured (llvm-mca 19), the compiled loop of 83 instructions for 1024 products: 12.6 products a cycle on
-//! Cortex-A55, 32.0 on A76 and Neoverse N1 and N2, 63.9 on V1, where the pipes give 16, 32 and 64. One row: 3.5, 12.7, 28.1,
-//! 31.6 and 42.0, from weights that are read as fast as they can be loaded.
+//! Modelled, not measured (llvm-mca 22), the compiled loop for 1024 products: 12.2 products a cycle on Cortex-A55, 28.4 on
+//! A76, 29.2 on Neoverse N1, 32.0 on N2, 63.9 on V1, where the pipes give 16, 32 and 64. One row: 3.5, 12.7, 12.8, 21.2 and
+//! 41.9, from weights that are read as fast as they can be loaded.
 //!
-//! Lost in the model: addresses computed from one another, 10.4 on A55; a tile of 8 x 12, 10.4 there and 29.5 on N1 (limits.md 10).
+//! Both registers of rhs are loaded by one `ldp`: by two `ldr`, N1 has 28.4, and A76, whose model is that of Cortex-A57, 32.0.
+//! Lost in the model: addresses computed from one another, 10.4 on A55; a tile of 8 x 12, 10.4 there and 29.5 on N1
+//! (limits.md 10).
 
 use core::arch::aarch64::*;
 use core::arch::asm;
@@ -72,6 +74,7 @@ unsafe impl Microkernel for Dotprod {
 unsafe impl<const A: usize> Dot<VECTORS, A> for Dotprod {
     const STEP: usize = STEP;
     const GROUPS: usize = STEP / 4;
+    const TOGETHER: usize = 2;
     const LHS_STEP: usize = STEP;
 
     #[inline(always)]
