@@ -9,8 +9,8 @@
 //!   usmmla  acc[p][c] += l[p] * r[c]        lhs panel: 8 k of each of 8 rows
 //! the end: acc[p][c] = (2p, 2c) (2p, 2c+1) (2p+1, 2c) (2p+1, 2c+1); `zip1` and `zip2` of two make rows
 //! ```
-//! Modelled, not measured (llvm-mca 19), the compiled loop of 37 instructions for 768 products: 63.8 products a cycle on
-//! Neoverse N2, 126.9 on V1, where the pipes give 64 and 128. One row or two: 62.8 on either.
+//! Modelled, not measured (llvm-mca 22), the compiled loop of 37 instructions for 768 products: 63.8 products a cycle on
+//! Neoverse N2, 126.9 on V1, where the pipes give 64 and 128. One row: 23.7 and 40.2, two twice that.
 //!
 //! Lost in the model: two registers of rhs at a time, 40 on N2, for want of a register. Rows read where they are would need a
 //! `zip` for each six `usmmla`.

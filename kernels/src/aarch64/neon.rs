@@ -11,7 +11,7 @@
 //!   umull2   p = a[8..16] * rj[8..16]         03 13 23 .. f3     r3
 //!   uadalp   acc[i][j] += p[2t] + p[2t+1]
 //! ```
-//! `sixteen.rs` has the loop and its order. Modelled, not measured (llvm-mca 19), the compiled loop of 75 instructions for 256
+//! `sixteen.rs` has the loop and its order. Modelled, not measured (llvm-mca 22), the compiled loop of 75 instructions for 256
 //! products: a cycle of Cortex-A76 and Neoverse N1 and N2 has 8.0 products, of V1 15.9, at least 99 % of what their vector
 //! pipes give this sequence; in order, A53 3.2, A55 3.5.
 //!
