@@ -1,5 +1,8 @@
 //! AArch64: one file an instruction set; and what they share: lanes, vectors of the packer, two tile loops.
 
+// The blocks of `opaque!` are empty.
+#![allow(clippy::pointers_in_nomem_asm_block)]
+
 /// A number or pointer that the compiler knows nothing about: left to itself, it computes each address from another one in
 /// every step.
 macro_rules! opaque {
