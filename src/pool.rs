@@ -1,6 +1,5 @@
 //! Rayon's global pool as [`Threads`].
 
-use core::cell::Cell;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
 use std::sync::OnceLock;
@@ -44,10 +43,6 @@ static AWAKE_UNTIL: AtomicU64 = AtomicU64::new(0);
 /// Threads that wait, or are asked to.
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 
-std::thread_local! {
-    static WAITS: Cell<bool> = const { Cell::new(false) };
-}
-
 /// Nanoseconds since the first call.
 fn clock() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
@@ -63,16 +58,16 @@ impl Threads for RayonAwake {
         Rayon.run(tasks, task);
         let nanoseconds = self.0.as_nanos().try_into().unwrap_or(u64::MAX);
         AWAKE_UNTIL.fetch_max(clock().saturating_add(nanoseconds), Ordering::Relaxed);
-        if WAITING.compare_exchange(0, rayon::current_num_threads(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
-        {
-            // The caller goes on with work of its own, and must not be found waiting when its next run is done.
-            let caller = rayon::current_thread_index();
+        // The caller goes on with work of its own: it neither waits nor counts, whenever it comes to its part.
+        let caller = rayon::current_thread_index();
+        let others = rayon::current_num_threads() - usize::from(caller.is_some());
+        let relaxed = Ordering::Relaxed;
+        if others > 0 && WAITING.compare_exchange(0, others, relaxed, relaxed).is_ok() {
             rayon::spawn_broadcast(move |context| {
-                if caller != Some(context.index()) && !WAITS.replace(true) {
+                if caller != Some(context.index()) {
                     wait();
-                    WAITS.set(false);
+                    WAITING.fetch_sub(1, Ordering::Relaxed);
                 }
-                WAITING.fetch_sub(1, Ordering::Relaxed);
             });
         }
     }

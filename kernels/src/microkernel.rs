@@ -76,7 +76,8 @@ pub enum Registers {
 /// * **Lhs**: `lhs` is valid for reads at `Strides::offset(i, k)` for all `i < rows` and `k < tile.k`, in the
 ///   layout [`Microkernel::LHS`]. Rows may be those of the caller, of any alignment; panels of groups are whole, aligned
 ///   to 64 bytes at the start of the first.
-/// * **Rhs**: the same for `rhs`, `NR` members, [`Microkernel::RHS`]; aligned to 64 bytes at each panel's start.
+/// * **Rhs**: the same for `rhs`, `NR` members, [`Microkernel::RHS`]; each panel's start is aligned to 64 bytes, or to what the
+///   bytes of a panel are a multiple of, if that is less.
 /// * **Acc**: `acc` is valid for reads and writes of `MR * NR` sums, aligned to 64 bytes, and initialized where
 ///   `add` is set.
 /// * **Buffer**: of a kernel with a `PROOF`, `buffer` is valid for reads and writes of what it asks for: `MR` rows a
