@@ -15,6 +15,7 @@
 //!   plan               every heuristic                                 plan.rs
 //!   Threads            lent by you, or Rayon                           parallel.rs
 //! available, selected  backends; ZEROPOINT_BACKEND forces one          dispatch.rs
+//! layers               convolutions and what else a network has  layers/
 //! quant                scales and zero points from real numbers        quant.rs
 //! reference            the oracle: plain and slow                      reference.rs
 //! ```
@@ -39,6 +40,7 @@ struct Readme;
 
 mod dispatch;
 mod gemm;
+pub mod layers;
 mod lower;
 mod packed;
 mod parallel;
@@ -60,5 +62,5 @@ pub use stages::{FloatScale, OutputCode, PerAxis, Stages};
 pub use zeropoint_kernels as kernels;
 pub use zeropoint_kernels::{
     Backend, Code, Effort, Element, Error, MatMut, MatRef, Multiplier, Quantized, Rounding, Shares, Side,
-    ZeroPoint, available,
+    TensorMut, TensorRef, ZeroPoint, available,
 };

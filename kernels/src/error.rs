@@ -42,6 +42,53 @@ pub enum Error {
         /// Elements between two columns.
         col_stride: usize,
     },
+    /// A view of an image reaches beyond its data.
+    TensorSpan {
+        /// Batch, height, width, channels.
+        shape: [usize; 4],
+        /// Elements between two of each.
+        strides: [usize; 4],
+        /// Elements the view spans.
+        needed: usize,
+        /// Elements there are.
+        got: usize,
+    },
+    /// Two elements of an output image could share memory.
+    TensorOverlap {
+        /// Batch, height, width, channels.
+        shape: [usize; 4],
+        /// Elements between two of each.
+        strides: [usize; 4],
+    },
+    /// An image has another shape than the rest of the call asks for.
+    TensorShape {
+        /// The image.
+        argument: &'static str,
+        /// Batch, height, width, channels it should have.
+        expected: [usize; 4],
+        /// What it has.
+        got: [usize; 4],
+    },
+    /// A number of a layer, a stride for one, that is too small or too large.
+    Limit {
+        /// Which number.
+        argument: &'static str,
+        /// Its value.
+        value: usize,
+        /// The smallest it may be.
+        low: usize,
+        /// The largest.
+        high: usize,
+    },
+    /// A number that has to divide another.
+    Divisor {
+        /// Which number.
+        argument: &'static str,
+        /// Its value.
+        value: usize,
+        /// What it has to divide.
+        of: usize,
+    },
     /// A size does not fit `usize`.
     Overflow {
         /// What was being sized.
@@ -174,6 +221,19 @@ impl fmt::Display for Error {
                 f,
                 "data: elements of an output of {rows} x {cols} with strides ({row_stride}, {col_stride}) share memory"
             ),
+            Self::TensorSpan { shape, strides, needed, got } => {
+                write!(f, "data: {shape:?} with strides {strides:?} spans {needed} elements, but there are {got}")
+            }
+            Self::TensorOverlap { shape, strides } => {
+                write!(f, "data: elements of an output of {shape:?} with strides {strides:?} could share memory")
+            }
+            Self::TensorShape { argument, expected, got } => {
+                write!(f, "{argument}: expected {expected:?} (batch, height, width, channels), got {got:?}")
+            }
+            Self::Limit { argument, value, low, high } => {
+                write!(f, "{argument}: {value} is outside {low}..={high}")
+            }
+            Self::Divisor { argument, value, of } => write!(f, "{argument}: {value} does not divide {of}"),
             Self::Overflow { argument, a, b } => {
                 write!(f, "{argument}: sizes {a} and {b} together overflow usize")
             }

@@ -133,6 +133,20 @@ impl<'a, T: Copy> MatRef<'a, T> {
         Ok(Self { ptr: data.as_ptr(), extent, data: PhantomData })
     }
 
+    /// A view of parts that were checked before.
+    ///
+    /// # Safety
+    /// View: all elements are valid for reads during 'a, and not written.
+    pub(crate) const unsafe fn from_parts(
+        ptr: *const T,
+        rows: usize,
+        cols: usize,
+        row_stride: usize,
+        col_stride: usize,
+    ) -> Self {
+        Self { ptr, extent: Extent { rows, cols, row_stride, col_stride }, data: PhantomData }
+    }
+
     /// Rows one after another.
     ///
     /// # Errors
@@ -252,6 +266,20 @@ impl<'a, T: Copy> MatMut<'a, T> {
     ) -> Result<Self, Error> {
         let extent = Extent { rows, cols, row_stride, col_stride };
         Self::checked(data.as_mut_ptr().cast(), data.len(), extent, false)
+    }
+
+    /// A view of parts that were checked before.
+    ///
+    /// # Safety
+    /// View: all elements are initialized, disjoint, and borrowed exclusively during 'a.
+    pub(crate) const unsafe fn from_parts(
+        ptr: *mut T,
+        rows: usize,
+        cols: usize,
+        row_stride: usize,
+        col_stride: usize,
+    ) -> Self {
+        Self { ptr, extent: Extent { rows, cols, row_stride, col_stride }, initialized: true, data: PhantomData }
     }
 
     /// Rows one after another.
