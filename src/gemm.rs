@@ -3,7 +3,8 @@
 use core::fmt;
 
 use zeropoint_kernels::{
-    Blocks, Code, Element, Error, Job, MatMut, MatRef, Plan, Quantized, Side, Weights, ZeroPoint,
+    Backend, Block, Blocks, Code, Element, Error, Finish, Job, MatMut, MatRef, Plan, Quantized, Side, Weights,
+    ZeroPoint,
 };
 
 use crate::lower::{self, OwnedStages};
@@ -76,7 +77,7 @@ impl<'a> Workspace<'a> {
         Self(Memory::Borrowed(bytes))
     }
 
-    fn bytes(&mut self) -> &mut [u8] {
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
         match &mut self.0 {
             Memory::Owned(bytes) => bytes,
             Memory::Borrowed(bytes) => {
@@ -173,6 +174,17 @@ impl<'a, O: Element> Gemm<'a, O> {
         workspace: &mut Workspace<'_>,
     ) -> Result<(), Error> {
         self.options().run(activations, out, workspace)
+    }
+
+    /// What blocks of rows are computed from, by the stages that were prepared.
+    pub(crate) fn parts(&self) -> Result<Parts<'_>, Error> {
+        let stages = self.stages.borrow();
+        Ok(Parts {
+            backend: self.packed.backend(),
+            weights: self.packed.weights()?,
+            finish: lower::finish(&stages, self.near, self.packed.padded_columns(), &self.columns)?,
+            plan: &self.plan,
+        })
     }
 
     /// Runs with more than the usual arguments.
@@ -349,21 +361,40 @@ impl<'c, L: Code, O: Element> Call<'c, L, O> {
             let lhs = Quantized { codes, zero_point };
             return Job { lhs, weights, finish, out }.run(plan, workspace);
         };
+        let parts = Parts { backend, weights, finish, plan };
         let (rows, cols) = plan::shares(backend, out.rows(), out.cols(), threads.threads(), plan.rows());
         let blocks = Blocks::new(out, rows, cols);
         parallel::run(threads, &blocks, workspace, plan.workspace_bytes(), |block, slot| {
-            let (m, n) = (block.out.rows(), block.out.cols());
+            let m = block.out.rows();
             let zero_point = match zero_point {
                 ZeroPoint::One(zero) => ZeroPoint::One(zero),
                 ZeroPoint::Each(zeros) => ZeroPoint::Each(&zeros[block.row..block.row + m]),
             };
-            Job {
-                lhs: Quantized { codes: codes.part(block.row, 0, m, codes.cols())?, zero_point },
-                weights: weights.part(backend, block.col, n)?,
-                finish: finish.part(block.row, m, block.col),
-                out: block.out,
-            }
-            .run(plan, slot)
+            let lhs = Quantized { codes: codes.part(block.row, 0, m, codes.cols())?, zero_point };
+            parts.run(lhs, block, slot)
         })
+    }
+}
+
+/// What the blocks of one run have in common.
+pub(crate) struct Parts<'c> {
+    pub backend: Backend,
+    pub weights: Weights<'c>,
+    pub finish: Finish<'c>,
+    pub plan: &'c Plan,
+}
+
+impl Parts<'_> {
+    /// Computes a block from its rows of lhs, in a slot of [`Plan::workspace_bytes`].
+    pub fn run<L: Code, O: Element>(
+        &self,
+        lhs: Quantized<'_, L>,
+        block: Block<'_, O>,
+        slot: &mut [u8],
+    ) -> Result<(), Error> {
+        let (m, n) = (block.out.rows(), block.out.cols());
+        let weights = self.weights.part(self.backend, block.col, n)?;
+        let finish = self.finish.part(block.row, m, block.col);
+        Job { lhs, weights, finish, out: block.out }.run(self.plan, slot)
     }
 }

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use zeropoint_kernels::{Block, Blocks, Element, Error, MatMut};
+use zeropoint_kernels::{Block, Blocks, Element, Error, MatMut, Strip, Strips};
 
 /// Threads that an engine lends.
 ///
@@ -39,26 +39,67 @@ pub trait Threads: Sync {
     fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync));
 }
 
-/// Runs `work` on every block, each task with a slot of `workspace` of its own.
-pub(crate) fn run<'o, O: Element>(
+/// The caller's thread and no other.
+pub(crate) struct Serial;
+
+impl Threads for Serial {
+    fn threads(&self) -> usize {
+        1
+    }
+
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        (0..tasks).for_each(task);
+    }
+}
+
+/// What threads share: items that are handed out once each.
+pub(crate) trait Shared: Sync {
+    type Item;
+    fn count(&self) -> usize;
+    fn claim(&self) -> Option<Self::Item>;
+}
+
+impl<'o, O: Element> Shared for Blocks<'o, O> {
+    type Item = Block<'o, O>;
+    fn count(&self) -> usize {
+        Blocks::count(self)
+    }
+    fn claim(&self) -> Option<Block<'o, O>> {
+        Blocks::claim(self)
+    }
+}
+
+impl<'o, O: Element> Shared for Strips<'o, O> {
+    type Item = Strip<'o, O>;
+    fn count(&self) -> usize {
+        Strips::count(self)
+    }
+    fn claim(&self) -> Option<Strip<'o, O>> {
+        Strips::claim(self)
+    }
+}
+
+/// Runs `work` on every item, each task with a slot of `workspace` of its own.
+pub(crate) fn run<S: Shared>(
     threads: &dyn Threads,
-    blocks: &Blocks<'o, O>,
+    shared: &S,
     workspace: &mut [u8],
     slot_bytes: usize,
-    work: impl Fn(Block<'o, O>, &mut [u8]) -> Result<(), Error> + Sync,
+    work: impl Fn(S::Item, &mut [u8]) -> Result<(), Error> + Sync,
 ) -> Result<(), Error> {
-    let tasks = (workspace.len() / slot_bytes.max(1)).min(threads.threads()).min(blocks.count()).max(1);
+    let total = shared.count();
+    let tasks = (workspace.len() / slot_bytes.max(1)).min(threads.threads()).min(total).max(1);
     let slots = Blocks::new(MatMut::new(workspace, tasks, slot_bytes, slot_bytes, 1)?, 1, slot_bytes);
     let done = AtomicUsize::new(0);
     threads.run(tasks, &|_| {
         // A call too many finds no slot and has nothing to do.
         let Some(slot) = slots.claim().and_then(|slot| slot.out.into_row()) else { return };
-        while let Some(block) = blocks.claim() {
-            if work(block, slot).is_ok() {
+        while let Some(item) = shared.claim() {
+            if work(item, slot).is_ok() {
                 done.fetch_add(1, Ordering::Relaxed);
             }
         }
     });
-    let (done, total) = (done.into_inner(), blocks.count());
+    let done = done.into_inner();
     if done == total { Ok(()) } else { Err(Error::Threads { done, total }) }
 }

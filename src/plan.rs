@@ -93,6 +93,16 @@ pub(crate) fn proof_pays(backend: Backend, proof: Proof, shares: Shares, k: usiz
     shares.cost().saturating_add(more) < (k / 8).saturating_mul(n).saturating_mul(Shares::ALWAYS_EXACT) / 16
 }
 
+/// The kernel for depthwise convolutions, of some that can run, best first: they differ in lanes only.
+pub(crate) fn depthwise(mut candidates: impl Iterator<Item = Backend>) -> Option<Backend> {
+    candidates.find(|row| !row.is_proven())
+}
+
+/// Lines of output in a strip, of `lines` in all that threads share.
+pub(crate) fn strip(lines: usize, threads: usize) -> usize {
+    if threads < 2 { lines } else { lines.div_ceil(threads.saturating_mul(BLOCKS_A_THREAD)) }
+}
+
 /// How a product is cut for the caches of one core.
 pub(crate) fn blocking(backend: Backend, n: usize, k: usize) -> Blocking {
     let size = |elem: Elem| elem.size();

@@ -1,6 +1,7 @@
 //! The output pipeline as its user composes it.
 
 use core::marker::PhantomData;
+use core::ops::Range;
 
 use zeropoint_kernels::{Element, Error, Multiplier, Rounding};
 
@@ -157,6 +158,35 @@ impl<'a, O: Element> Stages<'a, O> {
     pub const fn row_bias(mut self, bias: &'a [i32]) -> Self {
         self.row_bias = Some(bias);
         self
+    }
+
+    /// The stages of some columns; the lengths are checked.
+    pub(crate) fn of_columns(self, columns: Range<usize>) -> Self {
+        fn some<T>(values: &[T], columns: Range<usize>) -> &[T] {
+            values.get(columns).unwrap_or_default()
+        }
+        fn axis<'v, T: Copy>(axis: PerAxis<'v, T>, columns: Range<usize>) -> PerAxis<'v, T> {
+            match axis {
+                PerAxis::PerColumn(values) => PerAxis::PerColumn(some(values, columns)),
+                other => other,
+            }
+        }
+        Self {
+            bias: self.bias.map(|bias| some(bias, columns.clone())),
+            scaling: match self.scaling {
+                Scaling::Raw => Scaling::Raw,
+                Scaling::Fixed(multipliers) => Scaling::Fixed(axis(multipliers, columns.clone())),
+                Scaling::Float(FloatScale::PerColumn(scales)) => {
+                    Scaling::Float(FloatScale::PerColumn(some(scales, columns.clone())))
+                }
+                Scaling::Float(FloatScale::Both { rows, columns: scales }) => {
+                    Scaling::Float(FloatScale::Both { rows, columns: some(scales, columns.clone()) })
+                }
+                Scaling::Float(scale) => Scaling::Float(scale),
+            },
+            float_bias: axis(self.float_bias, columns),
+            ..self
+        }
     }
 
     /// Rows as columns: the stages of the transposed product.

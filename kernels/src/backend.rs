@@ -2,6 +2,7 @@
 
 use crate::block::{self, BlockRun};
 use crate::cpu::Features;
+use crate::depthwise::DepthwiseRun;
 use crate::finish::{Epilogue, TileAt};
 use crate::microkernel::{Microkernel, Tile};
 use crate::packing::PackRun;
@@ -28,6 +29,7 @@ pub struct Row {
     pub(crate) leave: unsafe fn(),
     pub(crate) pack: unsafe fn(&PackRun),
     pub(crate) finish: unsafe fn(&Epilogue<'_>, &TileAt),
+    pub(crate) depthwise: unsafe fn(&DepthwiseRun<'_>),
 }
 
 impl Row {
@@ -79,6 +81,7 @@ pub const fn describe<K: Microkernel>() -> Row {
         leave: K::leave,
         pack: K::enter_pack,
         finish: ways::finish_out::<K>,
+        depthwise: K::enter_depthwise,
     }
 }
 

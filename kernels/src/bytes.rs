@@ -1,6 +1,6 @@
 //! Aligned bytes as numbers and back, for packed weights and workspaces that are blobs of memory.
 
-use crate::Error;
+use crate::{Code, Error};
 
 mod sealed {
     pub trait Sealed {}
@@ -42,4 +42,10 @@ pub fn numbers_mut<'a, T: Number>(
     check::<T>(argument, bytes.as_ptr().addr(), bytes.len(), count)?;
     // SAFETY: aligned, long enough, any bits are valid both ways, and borrowed exclusively for 'a.
     Ok(unsafe { core::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), count) })
+}
+
+/// Bytes as codes: every byte is one.
+pub fn codes<C: Code>(bytes: &[u8]) -> &[C] {
+    // SAFETY: a code is `u8` or `i8`, of which any byte is valid; borrowed as long.
+    unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) }
 }

@@ -70,6 +70,17 @@ pub unsafe trait Lanes: Sized + 'static {
     /// The larger; `b` if `a` is NaN.
     unsafe fn max_f(a: Self::F, b: Self::F) -> Self::F;
 
+    /// `N` pairs of 16-bit numbers.
+    type Pairs: Copy;
+    /// Pair i is code i of `a` and code i of `b`, `N` each.
+    unsafe fn code_pairs<const SIGNED: bool>(a: *const u8, b: *const u8) -> Self::Pairs;
+    /// Pair i is code i of `a`, of `N`, and anything.
+    unsafe fn code_singles<const SIGNED: bool>(a: *const u8) -> Self::Pairs;
+    /// Loads `N` pairs.
+    unsafe fn load_pairs(p: *const i16) -> Self::Pairs;
+    /// `acc` and, in each lane, the products of both numbers of a pair with those of the other.
+    unsafe fn add_products(acc: Self::I, a: Self::Pairs, b: Self::Pairs) -> Self::I;
+
     /// Whether there is `store_codes`.
     const QUADS: bool = false;
     /// `code + zero_point`, clamped, of four vectors of codes, as bytes: `rows` (1, 2 or 4) times `4 / rows` vectors,

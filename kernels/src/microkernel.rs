@@ -2,6 +2,7 @@
 
 use crate::block::BlockRun;
 use crate::cpu::Features;
+use crate::depthwise::DepthwiseRun;
 use crate::finish::{Epilogue, Finisher, TileAt};
 use crate::lanes::Lanes;
 use crate::packing::PackRun;
@@ -150,6 +151,8 @@ pub unsafe trait Microkernel: Sized + 'static {
     unsafe fn enter_tile(tile: Tile);
     /// Packs one side.
     unsafe fn enter_pack(run: &PackRun);
+    /// Runs a line of a depthwise convolution.
+    unsafe fn enter_depthwise(run: &DepthwiseRun<'_>);
 }
 
 /// Writes the entries of a [`Microkernel`]: generic code, compiled with the kernel's features.
@@ -177,6 +180,12 @@ macro_rules! entries {
         unsafe fn enter_pack(run: &$crate::packing::PackRun) {
             // SAFETY: Features and the rest, promised by our caller.
             unsafe { $crate::packing::pack::<Self>(run) }
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn enter_depthwise(run: &$crate::depthwise::DepthwiseRun<'_>) {
+            // SAFETY: Features and the rest, promised by our caller.
+            unsafe { $crate::depthwise::line::<Self>(run) }
         }
 
         $(#[target_feature(enable = $feature)])?

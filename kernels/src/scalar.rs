@@ -179,6 +179,34 @@ unsafe impl<const N: usize> Lanes for Plain<N> {
         unsafe { p.cast::<[i16; N]>().write_unaligned(x.map(|x| x as i16)) }
     }
 
+    type Pairs = [[i16; 2]; N];
+
+    #[inline(always)]
+    unsafe fn code_pairs<const SIGNED: bool>(a: *const u8, b: *const u8) -> [[i16; 2]; N] {
+        let widen = |code: u8| if SIGNED { i16::from(code as i8) } else { i16::from(code) };
+        // SAFETY: Pointers.
+        let (a, b) = unsafe { (a.cast::<[u8; N]>().read_unaligned(), b.cast::<[u8; N]>().read_unaligned()) };
+        map2(a, b, |a, b| [widen(a), widen(b)])
+    }
+
+    #[inline(always)]
+    unsafe fn code_singles<const SIGNED: bool>(a: *const u8) -> [[i16; 2]; N] {
+        // SAFETY: passed on.
+        unsafe { Self::code_pairs::<SIGNED>(a, a) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_pairs(p: *const i16) -> [[i16; 2]; N] {
+        // SAFETY: Pointers.
+        unsafe { p.cast::<[[i16; 2]; N]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn add_products(acc: [i32; N], a: [[i16; 2]; N], b: [[i16; 2]; N]) -> [i32; N] {
+        let sum = |a: [i16; 2], b: [i16; 2]| i32::from(a[0]) * i32::from(b[0]) + i32::from(a[1]) * i32::from(b[1]);
+        map2(acc, map2(a, b, sum), i32::wrapping_add)
+    }
+
     const RULE_AT_RUN_TIME: bool = true;
 
     /// The definition itself, lane by lane.

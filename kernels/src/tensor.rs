@@ -6,8 +6,8 @@
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::Error;
 use crate::view::{MatMut, MatRef, plus, times};
+use crate::{Code, Error};
 
 /// Shape and strides of a view, in elements: batch, height, width, channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,6 +191,13 @@ impl<'a, T: Copy> TensorRef<'a, T> {
     }
 }
 
+impl<'a, C: Code> TensorRef<'a, C> {
+    /// The codes as bytes.
+    pub fn bytes(&self) -> TensorRef<'a, u8> {
+        TensorRef { ptr: self.ptr.cast(), dims: self.dims, data: PhantomData }
+    }
+}
+
 /// An image that is written. No two of its elements share memory.
 ///
 /// ```
@@ -267,6 +274,23 @@ impl<'a, T: Copy> TensorMut<'a, T> {
     pub fn part(self, start: [usize; 4], shape: [usize; 4]) -> Result<Self, Error> {
         let (at, dims) = self.dims.part(start, shape)?;
         Ok(Self { ptr: self.ptr.wrapping_add(at), dims, ..self })
+    }
+
+    /// Every so many lines and pixels of it, from the first on.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if a step is 0, [`Error::Overflow`].
+    pub fn every(self, [by_h, by_w]: [usize; 2]) -> Result<Self, Error> {
+        let Box4 { mut shape, mut strides } = self.dims;
+        for (i, argument, by) in [(1, "lines", by_h), (2, "pixels", by_w)] {
+            if by == 0 {
+                return Err(Error::Limit { argument, value: by, low: 1, high: usize::MAX });
+            }
+            shape[i] = shape[i].div_ceil(by);
+            // The stride of a single index reaches nothing.
+            strides[i] = if shape[i] > 1 { times(argument, strides[i], by)? } else { strides[i] };
+        }
+        Ok(Self { dims: Box4 { shape, strides }, ..self })
     }
 
     /// The elements of `count` pixels of line (n, h), from pixel `w` on, if they exist and lie together.

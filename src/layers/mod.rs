@@ -5,5 +5,14 @@
 //! CPU.
 
 mod activation;
+mod conv;
+mod depthwise;
+mod gather;
+mod transpose;
+mod window;
 
 pub use activation::Activation;
+pub use conv::{Conv2d, Conv2dSpec};
+pub use depthwise::{DepthwiseConv2d, DepthwiseConv2dSpec};
+pub use transpose::{TransposeConv2d, TransposeConv2dSpec};
+pub use window::{Padding, Window};

@@ -1,6 +1,7 @@
 //! What the integration tests share: the walk over backends, seeded data, problems of any shape, thread pools.
 #![allow(dead_code)] // every test file uses a part of this
 
+pub mod image;
 pub mod matrix;
 pub mod pool;
 pub mod problem;

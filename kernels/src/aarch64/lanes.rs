@@ -8,6 +8,20 @@ use crate::rounding::Rounding;
 /// Four lanes.
 pub struct NeonLanes;
 
+/// Four codes as 16-bit lanes.
+#[inline(always)]
+unsafe fn widened<const SIGNED: bool>(codes: *const u8) -> int16x4_t {
+    // SAFETY: Features, Pointers.
+    unsafe {
+        let bytes = vcreate_u8(u64::from(codes.cast::<u32>().read_unaligned()));
+        vget_low_s16(if SIGNED {
+            vmovl_s8(vreinterpret_s8_u8(bytes))
+        } else {
+            vreinterpretq_s16_u16(vmovl_u8(bytes))
+        })
+    }
+}
+
 // SAFETY: loads and stores touch four elements at the pointer; everything else is arithmetic.
 unsafe impl Lanes for NeonLanes {
     const N: usize = 4;
@@ -36,6 +50,35 @@ unsafe impl Lanes for NeonLanes {
     unsafe fn add(a: int32x4_t, b: int32x4_t) -> int32x4_t {
         // SAFETY: Features.
         unsafe { vaddq_s32(a, b) }
+    }
+
+    type Pairs = [int16x4_t; 2];
+
+    #[inline(always)]
+    unsafe fn code_pairs<const SIGNED: bool>(a: *const u8, b: *const u8) -> [int16x4_t; 2] {
+        // SAFETY: Features, Pointers.
+        unsafe { [widened::<SIGNED>(a), widened::<SIGNED>(b)] }
+    }
+
+    #[inline(always)]
+    unsafe fn code_singles<const SIGNED: bool>(a: *const u8) -> [int16x4_t; 2] {
+        // SAFETY: Features, Pointers.
+        unsafe { [widened::<SIGNED>(a), vdup_n_s16(0)] }
+    }
+
+    #[inline(always)]
+    unsafe fn load_pairs(p: *const i16) -> [int16x4_t; 2] {
+        // SAFETY: Features, Pointers.
+        unsafe {
+            let int16x4x2_t(first, second) = vld2_s16(p);
+            [first, second]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn add_products(acc: int32x4_t, a: [int16x4_t; 2], b: [int16x4_t; 2]) -> int32x4_t {
+        // SAFETY: Features.
+        unsafe { vmlal_s16(vmlal_s16(acc, a[0], b[0]), a[1], b[1]) }
     }
 
     #[inline(always)]

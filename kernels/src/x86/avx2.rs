@@ -104,6 +104,38 @@ unsafe impl Lanes for Avx2Lanes {
         unsafe { _mm256_add_epi32(a, b) }
     }
 
+    type Pairs = __m256i;
+
+    #[inline(always)]
+    unsafe fn code_pairs<const SIGNED: bool>(a: *const u8, b: *const u8) -> __m256i {
+        // SAFETY: Features, Pointers.
+        unsafe {
+            let pairs = _mm_unpacklo_epi8(_mm_loadl_epi64(a.cast()), _mm_loadl_epi64(b.cast()));
+            if SIGNED { _mm256_cvtepi8_epi16(pairs) } else { _mm256_cvtepu8_epi16(pairs) }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn code_singles<const SIGNED: bool>(a: *const u8) -> __m256i {
+        // SAFETY: Features, Pointers.
+        unsafe {
+            let codes = _mm_loadl_epi64(a.cast());
+            if SIGNED { _mm256_cvtepi8_epi32(codes) } else { _mm256_cvtepu8_epi32(codes) }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_pairs(p: *const i16) -> __m256i {
+        // SAFETY: Features, Pointers.
+        unsafe { _mm256_loadu_si256(p.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn add_products(acc: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: Features.
+        unsafe { _mm256_add_epi32(acc, _mm256_madd_epi16(a, b)) }
+    }
+
     #[inline(always)]
     unsafe fn sub(a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: Features.

@@ -26,6 +26,39 @@ unsafe impl Lanes for ZmmLanes {
         }
     }
 
+    type Pairs = __m512i;
+
+    #[inline(always)]
+    unsafe fn code_pairs<const SIGNED: bool>(a: *const u8, b: *const u8) -> __m512i {
+        // SAFETY: Features, Pointers.
+        unsafe {
+            let (a, b) = (_mm_loadu_si128(a.cast()), _mm_loadu_si128(b.cast()));
+            let pairs = _mm256_set_m128i(_mm_unpackhi_epi8(a, b), _mm_unpacklo_epi8(a, b));
+            if SIGNED { _mm512_cvtepi8_epi16(pairs) } else { _mm512_cvtepu8_epi16(pairs) }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn code_singles<const SIGNED: bool>(a: *const u8) -> __m512i {
+        // SAFETY: Features, Pointers.
+        unsafe {
+            let codes = _mm_loadu_si128(a.cast());
+            if SIGNED { _mm512_cvtepi8_epi32(codes) } else { _mm512_cvtepu8_epi32(codes) }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_pairs(p: *const i16) -> __m512i {
+        // SAFETY: Features, Pointers.
+        unsafe { _mm512_loadu_si512(p.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn add_products(acc: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: Features.
+        unsafe { _mm512_add_epi32(acc, _mm512_madd_epi16(a, b)) }
+    }
+
     #[inline(always)]
     unsafe fn eq(a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: Features.

@@ -3,6 +3,9 @@
 //! Everything is an exact integer (`i128`) or one float32 operation after another. Nothing here is shared with
 //! the code under test but the views and the types that describe a product.
 
+mod conv;
+
+pub use conv::{Image, Kernel, conv2d, depthwise_conv2d, transpose_conv2d};
 use zeropoint_kernels::{Code, Element, Error, MatMut, Multiplier, Quantized, Rounding, ZeroPoint};
 
 use crate::stages::{FloatScale, PerAxis, Scaling, Stages};

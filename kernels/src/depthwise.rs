@@ -1,0 +1,394 @@
+//! Depthwise convolution: each channel by a kernel of its own.
+//!
+//! The input comes as lines that were copied, padding and all, so that no window has an edge. A line of outputs is made in tiles
+//! of [`ROWS`] pixels by a panel of channels, which go through the same epilogue as those of a product; lanes are channels. Two lines
+//! of the input are multiplied at a time, as pairs of 16-bit numbers, and each pair is made once for all pixels that see it.
+//!
+//! ```text
+//! one step, kernel 3 x 3: column x of the input, N channels
+//!   (line 0, line 1), (line 2, -)           pairs of codes, widened
+//!   acc[x]     += pairs * weights[kx = 0]
+//!   acc[x - 1] += pairs * weights[kx = 1]
+//!   acc[x - 2] += pairs * weights[kx = 2]
+//! registers, AVX2: 7 acc, 6 weights, 2 pairs of codes, 1 product
+//! ```
+
+use core::mem::MaybeUninit;
+
+use crate::Error;
+use crate::backend::Backend;
+use crate::element::{Code, Element};
+use crate::finish::{Epilogue, Finish, RowTerms, TileAt};
+use crate::lanes::Lanes;
+use crate::microkernel::Microkernel;
+use crate::panel::{Elem, Panel, Strides};
+use crate::scatter::Staged;
+use crate::view::{MatMut, plus, times};
+use crate::ways::finish_tile;
+
+/// Output pixels of a tile.
+const ROWS: usize = 7;
+/// Columns of the widest panel.
+pub(crate) const WIDEST: usize = 64;
+
+/// What a depthwise kernel looks like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DepthwiseShape {
+    /// Height and width.
+    pub kernel: [usize; 2],
+    /// Pixels from an output to the next.
+    pub stride: usize,
+    /// Lines and pixels from a tap to the next.
+    pub dilation: [usize; 2],
+    /// Channels.
+    pub channels: usize,
+}
+
+impl DepthwiseShape {
+    /// How weights are packed: a tap is a k, down first, each column of taps in pairs.
+    fn panel(backend: Backend) -> Panel {
+        Panel { width: backend.nr(), group: 2, elem: Elem::I16 }
+    }
+
+    /// Taps of a channel, padded.
+    fn k(&self) -> Result<usize, Error> {
+        let [height, width] = self.kernel;
+        let height =
+            height.checked_next_multiple_of(2).ok_or(Error::Overflow { argument: "kernel", a: height, b: 1 })?;
+        times("kernel", height, width)
+    }
+
+    /// Numbers that the packed weights take, all 0 but where [`DepthwiseShape::place`] says.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`].
+    pub fn weights(&self, backend: Backend) -> Result<usize, Error> {
+        let (k, columns) = (self.k()?, backend.columns(self.channels)?);
+        let bytes = Self::panel(backend).bytes(columns, k);
+        Ok(bytes.ok_or(Error::Overflow { argument: "weights", a: columns, b: k })? / Elem::I16.size())
+    }
+
+    /// Where the weight of a channel and a tap, less its zero point, goes.
+    pub fn place(&self, backend: Backend, channel: usize, [y, x]: [usize; 2]) -> Result<usize, Error> {
+        let strides = Self::panel(backend).strides(self.k()?);
+        let at = self.place_in(&strides, channel % backend.nr(), [y, x]);
+        plus("weights", times("weights", channel / backend.nr(), strides.panel)?, at)
+    }
+
+    fn place_in(&self, strides: &Strides, member: usize, [y, x]: [usize; 2]) -> usize {
+        strides.offset(member, x * self.kernel[0].next_multiple_of(2) + y)
+    }
+
+    /// Lines of the input that an output line spans.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`].
+    pub fn span(&self) -> Result<usize, Error> {
+        plus("kernel", times("kernel", self.kernel[0].saturating_sub(1), self.dilation[0])?, 1)
+    }
+
+    /// Codes that a line of `outputs` pixels may read, of which those beyond the last window may be anything.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`].
+    pub fn line(&self, backend: Backend, outputs: usize) -> Result<usize, Error> {
+        let overflow = Error::Overflow { argument: "line", a: outputs, b: ROWS };
+        let outputs = outputs.checked_next_multiple_of(ROWS).ok_or(overflow)?;
+        let across = times("line", outputs.saturating_sub(1), self.stride)?;
+        let taps = times("line", self.kernel[1].saturating_sub(1), self.dilation[1])?;
+        let pixels = plus("line", plus("line", across, taps)?, 1)?;
+        plus("line", times("line", pixels, self.channels)?, backend.nr())
+    }
+}
+
+/// One line of outputs: `out = finish(sum over taps of (input - zero point) * weight)`.
+///
+/// ```
+/// use zeropoint_kernels::{Depthwise, DepthwiseShape, Finish, MatMut, available};
+/// let backend = available().last().unwrap();
+/// let shape = DepthwiseShape { kernel: [1, 2], stride: 1, dilation: [1, 1], channels: 2 };
+/// let mut weights = vec![0i16; shape.weights(backend)?];
+/// for (channel, x, weight) in [(0, 0, 1), (0, 1, 10), (1, 0, -1), (1, 1, 100)] {
+///     weights[shape.place(backend, channel, [0, x])?] = weight;
+/// }
+/// let mut lines = vec![0u8; shape.line(backend, 2)?];
+/// lines[..6].copy_from_slice(&[1, 1, 2, 2, 3, 3]); // three pixels of two channels
+/// let (mut out, columns) = ([0i32; 4], vec![0; backend.columns(2)?]);
+/// Depthwise {
+///     shape,
+///     lines: &lines,
+///     line_step: lines.len(),
+///     first: 0,
+///     weights: &weights,
+///     sums: &columns, // of the weights of each channel; they do not matter where the zero point is 0
+///     zero_point: 0,
+///     finish: Finish::raw(&columns),
+///     out: MatMut::row_major(&mut out, 2, 2)?,
+/// }
+/// .run(backend)?;
+/// assert_eq!(out, [21, 199, 32, 298]);
+/// # Ok::<(), zeropoint_kernels::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Depthwise<'a, L, O> {
+    /// The kernel.
+    pub shape: DepthwiseShape,
+    /// A ring of [`DepthwiseShape::span`] lines of [`DepthwiseShape::line`] codes each; padding holds the zero point.
+    pub lines: &'a [L],
+    /// Codes from a line to the next.
+    pub line_step: usize,
+    /// Which line of the ring the first tap sees.
+    pub first: usize,
+    /// Packed weights, [`DepthwiseShape::weights`].
+    pub weights: &'a [i16],
+    /// The sum of the weights of each channel, in whole panels.
+    pub sums: &'a [i32],
+    /// The zero point of the codes.
+    pub zero_point: i32,
+    /// The output stage.
+    pub finish: Finish<'a>,
+    /// Output pixels x channels.
+    pub out: MatMut<'a, O>,
+}
+
+/// A depthwise run: everything checked, types erased. Made by [`Depthwise`].
+#[derive(Clone, Copy, Debug)]
+pub struct DepthwiseRun<'a> {
+    shape: DepthwiseShape,
+    signed: bool,
+    lines: *const u8,
+    line_step: usize,
+    span: usize,
+    first: usize,
+    weights: *const i16,
+    panel: usize,
+    width: usize,
+    epilogue: Epilogue<'a>,
+}
+
+impl<L: Code, O: Element> Depthwise<'_, L, O> {
+    /// Runs the line. Allocates nothing.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if `out` has another number of channels, [`Error::Length`] for what is too short, [`Error::Limit`],
+    /// [`Error::Overflow`], [`Error::Clamp`], [`Error::ZeroPoint`], [`Error::Uninitialized`].
+    pub fn run(self, backend: Backend) -> Result<(), Error> {
+        let Self { shape, lines, line_step, first, weights, sums, zero_point, finish, out } = self;
+        let (width, channels) = (out.rows(), out.cols());
+        if channels != shape.channels {
+            let (expected, got) = ((width, shape.channels), (width, channels));
+            return Err(Error::Shape { argument: "out", expected, got });
+        }
+        if width == 0 || channels == 0 {
+            return Ok(());
+        }
+        let (columns, k, span) = (backend.columns(channels)?, shape.k()?, shape.span()?);
+        let ring = times("lines", span - 1, line_step)?;
+        for (argument, expected, got) in [
+            ("lines", plus("lines", ring, shape.line(backend, width)?)?, lines.len()),
+            ("weights", shape.weights(backend)?, weights.len()),
+            ("sums", columns, sums.len()),
+        ] {
+            if got < expected {
+                return Err(Error::Length { argument, expected, got });
+            }
+        }
+        if first >= span {
+            return Err(Error::Limit { argument: "first", value: first, low: 0, high: span - 1 });
+        }
+        finish.check::<O>(width, columns)?;
+        if finish.accumulate && !out.initialized {
+            return Err(Error::Uninitialized);
+        }
+        let run = DepthwiseRun {
+            shape,
+            signed: L::SIGNED,
+            lines: lines.as_ptr().cast(),
+            line_step,
+            span,
+            first,
+            weights: weights.as_ptr(),
+            panel: DepthwiseShape::panel(backend).strides(k).panel,
+            width,
+            epilogue: Epilogue {
+                finish: &finish,
+                column_sums: sums,
+                lhs_zero: zero_point,
+                column_zeros: None,
+                dest: O::DEST,
+                out: out.ptr.cast(),
+                row_stride: out.row_stride(),
+                col_stride: out.col_stride(),
+            },
+        };
+        // SAFETY: Features: the backend exists, so the CPU has them. Depthwise: every size was checked above, and `self` is
+        // borrowed until the call returns.
+        unsafe { (backend.row().depthwise)(&run) };
+        Ok(())
+    }
+}
+
+/// Sums of a tile, or outputs on their way to memory without contiguous pixels.
+#[repr(align(64))]
+struct Scratch(MaybeUninit<[i32; ROWS * WIDEST]>);
+
+/// Runs a line.
+///
+/// # Safety
+/// * **Features** of `K`.
+/// * **Depthwise**: `run` was made by [`Depthwise`], which checked every size, for the table row of `K`, and the memory it points
+///   to is still borrowed.
+#[inline(always)]
+pub(crate) unsafe fn line<K: Microkernel>(run: &DepthwiseRun<'_>) {
+    // SAFETY: our caller's clauses.
+    unsafe { if run.signed { tiles::<K, true>(run) } else { tiles::<K, false>(run) } }
+}
+
+#[inline(always)]
+unsafe fn tiles<K: Microkernel, const SIGNED: bool>(run: &DepthwiseRun<'_>) {
+    const { assert!(K::NR <= WIDEST) };
+    let DepthwiseShape { kernel, stride, dilation, channels } = run.shape;
+    let e = &run.epilogue;
+    let (mut acc, mut staging) = (Scratch(MaybeUninit::uninit()), Scratch(MaybeUninit::uninit()));
+    let (acc, staging): (*mut i32, *mut u8) = (acc.0.as_mut_ptr().cast(), staging.0.as_mut_ptr().cast());
+    let mut terms = [0; ROWS];
+    let mut x = 0;
+    while x < run.width {
+        let rows = ROWS.min(run.width - x);
+        // SAFETY: Depthwise: vectors from a channel of a line, weights of whole panels; the scratch tile has `ROWS` x `NR` sums.
+        unsafe {
+            for (r, term) in terms.iter_mut().take(rows).enumerate() {
+                *term = e.finish.row_bias.at(x + r);
+            }
+            let (mut col, mut weights) = (0, run.weights);
+            while col < channels {
+                let mut v = 0;
+                while v < K::NR && col + v < channels {
+                    let at = Columns {
+                        run,
+                        from: run.lines.add(x * stride * channels + col + v),
+                        weights: weights.add(2 * v),
+                        nr: K::NR,
+                        acc: acc.add(v),
+                    };
+                    match (kernel, dilation[1], stride) {
+                        ([3, 3], 1, 1) if !K::ONE_LOOP => at.three::<K::Lanes, SIGNED, 1>(),
+                        ([3, 3], 1, 2) if !K::ONE_LOOP => at.three::<K::Lanes, SIGNED, 2>(),
+                        _ => at.any::<K::Lanes, SIGNED>(rows),
+                    }
+                    v += K::Lanes::N;
+                }
+                let null = core::ptr::null();
+                let terms = RowTerms { term: terms.as_ptr(), sum_factor: null, zero_factor: null };
+                let cols = K::NR.min(channels - col);
+                finish_tile::<K>(e, &TileAt { acc, staging, terms, row: x, col, rows, cols });
+                if e.col_stride != 1 {
+                    K::enter_scatter(e, &Staged { from: staging, row: x, col, rows, cols });
+                }
+                (col, weights) = (col + K::NR, weights.wrapping_add(run.panel));
+            }
+        }
+        x += rows;
+    }
+}
+
+/// The pixel of a tile that sees a column of the input through a tap.
+#[inline(always)]
+const fn seen(column: usize, tap: usize, stride: usize) -> Option<usize> {
+    if column < tap || !(column - tap).is_multiple_of(stride) || (column - tap) / stride >= ROWS {
+        return None;
+    }
+    Some((column - tap) / stride)
+}
+
+/// A vector of channels of a tile.
+struct Columns<'a, 'b> {
+    run: &'a DepthwiseRun<'b>,
+    /// The first pixel of the tile, in the first line of the ring.
+    from: *const u8,
+    /// Of the first tap; taps are `nr` pairs apart.
+    weights: *const i16,
+    nr: usize,
+    /// Where sums go, `nr` apart.
+    acc: *mut i32,
+}
+
+impl Columns<'_, '_> {
+    /// The codes that tap line `y` sees.
+    #[inline(always)]
+    fn line(&self, y: usize) -> *const u8 {
+        let at = self.run.first + y * self.run.shape.dilation[0];
+        // Less than two rounds.
+        let at = if at >= self.run.span { at - self.run.span } else { at };
+        self.from.wrapping_add(at * self.run.line_step)
+    }
+
+    /// The weights of a pair of taps.
+    #[inline(always)]
+    unsafe fn pair<L: Lanes>(&self, pair: usize) -> L::Pairs {
+        // SAFETY: Depthwise: whole panels.
+        unsafe { L::load_pairs(self.weights.add(pair * 2 * self.nr)) }
+    }
+
+    /// 3 x 3 taps, side by side, `STRIDE` pixels from a window to the next.
+    #[inline(always)]
+    unsafe fn three<L: Lanes, const SIGNED: bool, const STRIDE: usize>(&self) {
+        let [a, b, c] = [self.line(0), self.line(1), self.line(2)];
+        let step = self.run.shape.channels;
+        // SAFETY: Depthwise: lines reach as far as a whole tile looks.
+        unsafe {
+            let weights: [[L::Pairs; 2]; 3] = [
+                [self.pair::<L>(0), self.pair::<L>(1)],
+                [self.pair::<L>(2), self.pair::<L>(3)],
+                [self.pair::<L>(4), self.pair::<L>(5)],
+            ];
+            let mut acc = [L::splat(0); ROWS];
+            macro_rules! columns {
+                ($($x:literal)*) => {$(
+                    if $x < (ROWS - 1) * STRIDE + 3 {
+                        let at = $x * step;
+                        let two = L::code_pairs::<SIGNED>(a.add(at), b.add(at));
+                        let one = L::code_singles::<SIGNED>(c.add(at));
+                        for (tap, weights) in weights.into_iter().enumerate() {
+                            if let Some(row) = seen($x, tap, STRIDE) {
+                                acc[row] = L::add_products(acc[row], two, weights[0]);
+                                acc[row] = L::add_products(acc[row], one, weights[1]);
+                            }
+                        }
+                    }
+                )*};
+            }
+            columns!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+            for (r, acc) in acc.into_iter().enumerate() {
+                L::store(self.acc.add(r * self.nr), acc);
+            }
+        }
+    }
+
+    /// Any taps.
+    #[inline(always)]
+    unsafe fn any<L: Lanes, const SIGNED: bool>(&self, rows: usize) {
+        let DepthwiseShape { kernel: [height, width], stride, dilation, channels } = self.run.shape;
+        // SAFETY: Depthwise, as above.
+        unsafe {
+            for r in 0..rows {
+                let mut acc = L::splat(0);
+                for y in (0..height).step_by(2) {
+                    let mut at = r * stride * channels;
+                    for x in 0..width {
+                        let first = self.line(y).add(at);
+                        let codes = if y + 1 < height {
+                            L::code_pairs::<SIGNED>(first, self.line(y + 1).add(at))
+                        } else {
+                            L::code_singles::<SIGNED>(first)
+                        };
+                        let weights = self.pair::<L>(x * height.div_ceil(2) + y / 2);
+                        acc = L::add_products(acc, codes, weights);
+                        at += dilation[1] * channels;
+                    }
+                }
+                L::store(self.acc.add(r * self.nr), acc);
+            }
+        }
+    }
+}

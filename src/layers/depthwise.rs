@@ -1,0 +1,338 @@
+//! Depthwise convolution: input lines are copied, with what surrounds them, into a ring that the kernel reads.
+
+use alloc::vec::Vec;
+use core::marker::PhantomData;
+
+use aligned_vec::{AVec, ConstAlign};
+use zeropoint_kernels::bytes::codes;
+use zeropoint_kernels::{
+    Backend, Code, Depthwise, DepthwiseShape, Element, Error, Strip, Strips, TensorMut, TensorRef, ZeroPoint,
+};
+
+use super::window::{Axis, Window, limit};
+use crate::lower::{self, OwnedStages};
+use crate::packed::{Aligned, aligned};
+use crate::parallel::{self, Serial};
+use crate::{Stages, Threads, Workspace, dispatch, plan};
+
+/// What a depthwise convolution is made of, but for its output stages.
+#[derive(Clone, Copy, Debug)]
+pub struct DepthwiseConv2dSpec<'a, W> {
+    /// 1 x kernel height x kernel width x output channels.
+    pub weights: TensorRef<'a, W>,
+    /// One, or one an output channel.
+    pub weight_zero_point: ZeroPoint<'a>,
+    /// The code of 0, which also surrounds the image.
+    pub input_zero_point: i32,
+    /// Output channels of each input channel, side by side.
+    pub multiplier: usize,
+    /// How the kernel moves.
+    pub window: Window,
+    /// The backend; if `None`, the [`selected`](crate::selected) one.
+    pub backend: Option<Backend>,
+}
+
+impl<'a, W: Code> DepthwiseConv2dSpec<'a, W> {
+    /// With zero points 0, multiplier 1, stride 1, no padding.
+    pub fn new(weights: TensorRef<'a, W>) -> Self {
+        Self {
+            weights,
+            weight_zero_point: ZeroPoint::One(0),
+            input_zero_point: 0,
+            multiplier: 1,
+            window: Window::default(),
+            backend: None,
+        }
+    }
+}
+
+/// A depthwise convolution: output channel `c` is input channel `c / multiplier` by a kernel of its own
+/// (semantics.md 10.1). Columns of the [`Stages`] are output channels.
+///
+/// ```
+/// use zeropoint::layers::{DepthwiseConv2d, DepthwiseConv2dSpec};
+/// use zeropoint::{Stages, TensorMut, TensorRef};
+/// let weights = [1i8, -1, 10, 100]; // 1 x 2 taps of two channels
+/// let spec = DepthwiseConv2dSpec::new(TensorRef::nhwc(&weights, [1, 1, 2, 2])?);
+/// let layer = DepthwiseConv2d::<u8, i32>::new(&spec, &Stages::raw())?;
+/// let mut sums = [0; 4];
+/// let image = TensorRef::nhwc(&[1, 1, 2, 2, 3, 3], [1, 1, 3, 2])?;
+/// let mut workspace = layer.workspace(image.shape())?;
+/// layer.run(image, TensorMut::nhwc(&mut sums, [1, 1, 2, 2])?, &mut workspace)?;
+/// assert_eq!(sums, [21, 199, 32, 298]);
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct DepthwiseConv2d<L, O> {
+    backend: Backend,
+    shape: DepthwiseShape,
+    weights: AVec<i16, ConstAlign<64>>,
+    /// Of the weights of each channel, in whole panels.
+    sums: Vec<i32>,
+    stages: OwnedStages<O>,
+    near: bool,
+    /// Vectors of the stages, for the kernel.
+    columns: Aligned,
+    multiplier: usize,
+    window: Window,
+    zero: i32,
+    input: PhantomData<L>,
+}
+
+impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
+    /// Packs the weights, copies the vectors of the stages.
+    ///
+    /// # Errors
+    /// [`Error::TensorShape`] if the weights are not 1 x height x width x channels, [`Error::Divisor`] if the multiplier
+    /// does not divide the channels, [`Error::Limit`] for a window that is none, [`Error::ZeroPoint`], [`Error::Overflow`],
+    /// [`Error::Memory`], [`Error::Backend`], and those of [`crate::Gemm::new`] for the stages.
+    pub fn new<W: Code>(spec: &DepthwiseConv2dSpec<'_, W>, stages: &Stages<'_, O>) -> Result<Self, Error> {
+        let DepthwiseConv2dSpec { weights, weight_zero_point, input_zero_point, multiplier, window, .. } = *spec;
+        let [one, height, width, channels] = weights.shape();
+        if one != 1 {
+            let expected = [1, height, width, channels];
+            return Err(Error::TensorShape { argument: "weights", expected, got: weights.shape() });
+        }
+        // Rows have no vectors: there are none of them.
+        stages.check(Some(0), Some(channels))?;
+        ZeroPoint::One(input_zero_point).check("input_zero_point", 0, L::RANGE.0, L::RANGE.1)?;
+        weight_zero_point.check("weight_zero_point", channels, W::RANGE.0, W::RANGE.1)?;
+        window.output([height, width], [1, 1])?;
+        limit("multiplier", multiplier, 1, channels.max(1))?;
+        if !channels.is_multiple_of(multiplier) {
+            return Err(Error::Divisor { argument: "multiplier", value: multiplier, of: channels });
+        }
+        let backend = match spec.backend {
+            Some(backend) => backend,
+            None => plan::depthwise(dispatch::candidates()?).map_or_else(dispatch::selected, Ok)?,
+        };
+        let shape = DepthwiseShape {
+            kernel: [height, width],
+            stride: window.stride[1],
+            dilation: window.dilation,
+            channels,
+        };
+        let (count, columns) = (shape.weights(backend)?, backend.columns(channels)?);
+        let memory = Error::Memory { argument: "weights", bytes: count };
+        let mut packed = AVec::new(64);
+        packed.try_reserve_exact(count).map_err(|_| memory)?;
+        packed.resize(count, 0);
+        let mut sums = Vec::new();
+        sums.try_reserve_exact(columns).map_err(|_| memory)?;
+        sums.resize(columns, 0);
+        for (channel, sum) in sums.iter_mut().take(channels).enumerate() {
+            let zero = match weight_zero_point {
+                ZeroPoint::One(zero) => zero,
+                ZeroPoint::Each(zeros) => zeros[channel],
+            };
+            for y in 0..height {
+                for x in 0..width {
+                    let Some(weight) = weights.get([0, y, x, channel]) else { continue };
+                    // Both are codes: their difference has nine bits.
+                    let difference: i32 = weight.into() - zero;
+                    packed[shape.place(backend, channel, [y, x])?] = difference as i16;
+                    *sum += difference;
+                }
+            }
+        }
+        let bytes = lower::column_bytes(columns).ok_or(memory)?;
+        let mut vectors = aligned("stages", bytes)?;
+        lower::write_columns(stages, columns, &mut vectors)?;
+        Ok(Self {
+            backend,
+            shape,
+            weights: packed,
+            sums,
+            stages: OwnedStages::of(stages),
+            near: lower::near(stages, height * width),
+            columns: vectors,
+            multiplier,
+            window,
+            zero: input_zero_point,
+            input: PhantomData,
+        })
+    }
+
+    /// The backend that runs it.
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// The shape of the output for the shape of an input.
+    ///
+    /// # Errors
+    /// [`Error::TensorShape`] if it has another number of channels, [`Error::Limit`] if it is too large.
+    pub fn output(&self, input: [usize; 4]) -> Result<[usize; 4], Error> {
+        let [batch, height, width, channels] = input;
+        let expected = self.shape.channels / self.multiplier;
+        if channels != expected {
+            let expected = [batch, height, width, expected];
+            return Err(Error::TensorShape { argument: "input", expected, got: input });
+        }
+        let [height, width] = self.window.output(self.shape.kernel, [height, width])?;
+        Ok([batch, height, width, self.shape.channels])
+    }
+
+    /// Codes of a line of the ring.
+    fn line(&self, width: usize) -> Result<usize, Error> {
+        let line = self.shape.line(self.backend, width)?;
+        line.checked_next_multiple_of(64).ok_or(Error::Overflow { argument: "workspace", a: line, b: 64 })
+    }
+
+    fn slot(&self, width: usize) -> Result<usize, Error> {
+        let (line, span) = (self.line(width)?, self.shape.span()?);
+        line.checked_mul(span).ok_or(Error::Overflow { argument: "workspace", a: line, b: span })
+    }
+
+    /// Bytes of workspace that runs on inputs of this shape, on up to `threads` threads, need.
+    ///
+    /// # Errors
+    /// As [`DepthwiseConv2d::output`]; [`Error::Overflow`].
+    pub fn workspace_bytes(&self, input: [usize; 4], threads: usize) -> Result<usize, Error> {
+        let [_, _, width, _] = self.output(input)?;
+        let slot = self.slot(width)?;
+        slot.checked_mul(threads.max(1)).ok_or(Error::Overflow { argument: "workspace", a: slot, b: threads })
+    }
+
+    /// A workspace for serial runs on inputs of this shape.
+    ///
+    /// # Errors
+    /// As [`DepthwiseConv2d::workspace_bytes`].
+    pub fn workspace(&self, input: [usize; 4]) -> Result<Workspace<'static>, Error> {
+        self.workspace_for(input, 1)
+    }
+
+    /// A workspace for runs on inputs of this shape, on up to `threads` threads.
+    ///
+    /// # Errors
+    /// As [`DepthwiseConv2d::workspace_bytes`].
+    pub fn workspace_for(&self, input: [usize; 4], threads: usize) -> Result<Workspace<'static>, Error> {
+        Ok(Workspace::new(self.workspace_bytes(input, threads)?))
+    }
+
+    /// Runs serially.
+    ///
+    /// # Errors
+    /// [`Error::TensorShape`], [`Error::Workspace`].
+    pub fn run(
+        &self,
+        input: TensorRef<'_, L>,
+        out: TensorMut<'_, O>,
+        workspace: &mut Workspace<'_>,
+    ) -> Result<(), Error> {
+        self.run_on(&Serial, input, out, workspace)
+    }
+
+    /// Runs on threads lent by the caller. The bits do not depend on them.
+    ///
+    /// # Errors
+    /// As [`DepthwiseConv2d::run`]; [`Error::Threads`].
+    pub fn run_on(
+        &self,
+        threads: &dyn Threads,
+        input: TensorRef<'_, L>,
+        out: TensorMut<'_, O>,
+        workspace: &mut Workspace<'_>,
+    ) -> Result<(), Error> {
+        let expected = self.output(input.shape())?;
+        if out.shape() != expected {
+            return Err(Error::TensorShape { argument: "out", expected, got: out.shape() });
+        }
+        if out.is_empty() {
+            return Ok(());
+        }
+        let [_, height, width, _] = input.shape();
+        let [batch, out_height, out_width, _] = expected;
+        let axes = self.window.placed(self.shape.kernel, [height, width])?;
+        let (line, slot) = (self.line(out_width)?, self.slot(out_width)?);
+        let bytes = workspace.bytes();
+        if bytes.len() < slot {
+            return Err(Error::Workspace { needed: slot, got: bytes.len() });
+        }
+        let lines =
+            if threads.threads() < 2 { out_height } else { plan::strip(batch * out_height, threads.threads()) };
+        let padded = Padded { input: input.bytes(), axes, multiplier: self.multiplier, zero: self.zero as u8 };
+        parallel::run(threads, &Strips::new(out, lines), bytes, slot, |strip, ring| {
+            self.strip(&padded, strip, ring, line)
+        })
+    }
+
+    /// Computes a strip of output lines.
+    fn strip(
+        &self,
+        padded: &Padded<'_>,
+        mut strip: Strip<'_, O>,
+        ring: &mut [u8],
+        line: usize,
+    ) -> Result<(), Error> {
+        let span = self.shape.span()?;
+        let stages = self.stages.borrow();
+        let finish = lower::finish(&stages, self.near, self.sums.len(), &self.columns)?;
+        let [down, _] = padded.axes;
+        let [_, count, width, channels] = strip.out.shape();
+        // Input lines, from the first that the strip sees: line `i` is line `i % span` of the ring.
+        let top = down.first(strip.line);
+        let mut copied = 0;
+        for y in 0..count {
+            let first = y * down.stride;
+            for i in copied.max(first)..first + span {
+                padded.copy([strip.batch, i], top, &mut ring[i % span * line..][..line]);
+            }
+            copied = first + span;
+            let out = strip.out.reborrow().part([0, y, 0, 0], [1, 1, width, channels])?;
+            let Some(out) = out.into_pixels() else { continue };
+            Depthwise {
+                shape: self.shape,
+                lines: codes::<L>(ring),
+                line_step: line,
+                first: first % span,
+                weights: &self.weights,
+                sums: &self.sums,
+                zero_point: self.zero,
+                finish,
+                out,
+            }
+            .run(self.backend)?;
+        }
+        Ok(())
+    }
+}
+
+/// An image with what surrounds it.
+struct Padded<'a> {
+    input: TensorRef<'a, u8>,
+    axes: [Axis; 2],
+    /// How often each channel is there.
+    multiplier: usize,
+    /// The code of 0.
+    zero: u8,
+}
+
+impl Padded<'_> {
+    /// Writes what the windows of an output line see of input line `top + i`.
+    fn copy(&self, [batch, i]: [usize; 2], top: isize, to: &mut [u8]) {
+        let [down, across] = self.axes;
+        let [_, _, width, channels] = self.input.shape();
+        let line = usize::try_from(top + i as isize).ok().filter(|y| *y < down.input);
+        let Some(y) = line else { return to.fill(self.zero) };
+        let pixel = channels * self.multiplier;
+        // Windows begin before the image, or at it.
+        let before = across.before.unsigned_abs();
+        let room = to.len() / pixel;
+        let (left, inside) = (before.min(room), width.min(room.saturating_sub(before)));
+        let (head, rest) = to.split_at_mut(left * pixel);
+        let (middle, tail) = rest.split_at_mut(inside * pixel);
+        head.fill(self.zero);
+        tail.fill(self.zero);
+        match self.input.run([batch, y, 0], inside) {
+            Some(run) if self.multiplier == 1 => middle.copy_from_slice(run),
+            _ => {
+                for (x, to) in middle.chunks_exact_mut(pixel).enumerate() {
+                    for (c, to) in to.chunks_exact_mut(self.multiplier).enumerate() {
+                        to.fill(self.input.get([batch, y, x, c]).unwrap_or(self.zero));
+                    }
+                }
+            }
+        }
+    }
+}
