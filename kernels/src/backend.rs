@@ -2,7 +2,7 @@
 
 use crate::block::{self, BlockRun};
 use crate::cpu::Features;
-use crate::depthwise::DepthwiseRun;
+use crate::depthwise::{self, DepthwiseRun};
 use crate::finish::{Epilogue, TileAt};
 use crate::microkernel::{Microkernel, Tile};
 use crate::packing::PackRun;
@@ -81,7 +81,7 @@ pub const fn describe<K: Microkernel>() -> Row {
         leave: K::leave,
         pack: K::enter_pack,
         finish: ways::finish_out::<K>,
-        depthwise: K::enter_depthwise,
+        depthwise: depthwise::run::<K>,
     }
 }
 

@@ -1,8 +1,9 @@
 //! Depthwise convolution: each channel by a kernel of its own.
 //!
-//! The input comes as lines that were copied, padding and all, so that no window has an edge. A line of outputs is made in tiles
-//! of [`ROWS`] pixels by a panel of channels, which go through the same epilogue as those of a product; lanes are channels. Two lines
-//! of the input are multiplied at a time, as pairs of 16-bit numbers, and each pair is made once for all pixels that see it.
+//! The input comes as lines that were copied, padding and all, so that no window has an edge. Lanes are channels. A line of outputs
+//! is made in tiles of [`ROWS`] pixels by a panel of channels, which go through the same epilogue as those of a product; common
+//! kernels with common ways to finish are finished on registers. Two lines of the input are multiplied at a time, as pairs of 16-bit
+//! numbers, and each pair is made once for all pixels that see it.
 //!
 //! ```text
 //! one step, kernel 3 x 3: column x of the input, N channels
@@ -13,18 +14,19 @@
 //! registers, AVX2: 7 acc, 6 weights, 2 pairs of codes, 1 product
 //! ```
 
+use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
 use crate::Error;
 use crate::backend::Backend;
-use crate::element::{Code, Element};
-use crate::finish::{Epilogue, Finish, RowTerms, TileAt};
+use crate::element::Element;
+use crate::finish::{Epilogue, Finish, Finisher, PerRow, RowTerms, TileAt, byte_clamp, column_term, copy_few};
 use crate::lanes::Lanes;
 use crate::microkernel::Microkernel;
 use crate::panel::{Elem, Panel, Strides};
 use crate::scatter::Staged;
 use crate::view::{MatMut, plus, times};
-use crate::ways::finish_tile;
+use crate::ways::{Sums, WithFinisher, finish_tile, with_finisher};
 
 /// Output pixels of a tile.
 const ROWS: usize = 7;
@@ -130,11 +132,12 @@ impl DepthwiseShape {
 /// # Ok::<(), zeropoint_kernels::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Depthwise<'a, L, O> {
+pub struct Depthwise<'a, O> {
     /// The kernel.
     pub shape: DepthwiseShape,
-    /// A ring of [`DepthwiseShape::span`] lines of [`DepthwiseShape::line`] codes each; padding holds the zero point.
-    pub lines: &'a [L],
+    /// A ring of [`DepthwiseShape::span`] lines of [`DepthwiseShape::line`] codes each; padding holds the zero point. Of `i8` codes
+    /// the sign bit is flipped, and the zero point raised by 128.
+    pub lines: &'a [u8],
     /// Codes from a line to the next.
     pub line_step: usize,
     /// Which line of the ring the first tap sees.
@@ -155,7 +158,6 @@ pub struct Depthwise<'a, L, O> {
 #[derive(Clone, Copy, Debug)]
 pub struct DepthwiseRun<'a> {
     shape: DepthwiseShape,
-    signed: bool,
     lines: *const u8,
     line_step: usize,
     span: usize,
@@ -166,7 +168,7 @@ pub struct DepthwiseRun<'a> {
     epilogue: Epilogue<'a>,
 }
 
-impl<L: Code, O: Element> Depthwise<'_, L, O> {
+impl<O: Element> Depthwise<'_, O> {
     /// Runs the line. Allocates nothing.
     ///
     /// # Errors
@@ -202,8 +204,7 @@ impl<L: Code, O: Element> Depthwise<'_, L, O> {
         }
         let run = DepthwiseRun {
             shape,
-            signed: L::SIGNED,
-            lines: lines.as_ptr().cast(),
+            lines: lines.as_ptr(),
             line_step,
             span,
             first,
@@ -238,16 +239,110 @@ struct Scratch(MaybeUninit<[i32; ROWS * WIDEST]>);
 /// * **Features** of `K`.
 /// * **Depthwise**: `run` was made by [`Depthwise`], which checked every size, for the table row of `K`, and the memory it points
 ///   to is still borrowed.
-#[inline(always)]
-pub(crate) unsafe fn line<K: Microkernel>(run: &DepthwiseRun<'_>) {
+pub(crate) unsafe fn run<K: Microkernel>(run: &DepthwiseRun<'_>) {
+    struct Line<'a, 'b, K>(&'a DepthwiseRun<'b>, PhantomData<K>);
+    impl<K: Microkernel> WithFinisher<K::Lanes> for Line<'_, '_, K> {
+        #[inline(always)]
+        unsafe fn call<F: Finisher<K::Lanes>>(self) {
+            // SAFETY: our caller's clauses.
+            unsafe { if F::HOT { K::enter_depthwise::<F>(self.0) } else { K::enter_depthwise::<Rest>(self.0) } }
+        }
+    }
+    let DepthwiseShape { kernel, stride, dilation, .. } = run.shape;
+    let common = kernel == [3, 3] && matches!(stride, 1 | 2) && dilation[1] == 1;
+    let e = &run.epilogue;
+    let plain = e.col_stride == 1 && matches!(e.finish.row_bias, PerRow::One(_));
     // SAFETY: our caller's clauses.
-    unsafe { if run.signed { tiles::<K, true>(run) } else { tiles::<K, false>(run) } }
+    unsafe {
+        if common && plain && !K::ONE_LOOP && !K::Lanes::RULE_AT_RUN_TIME {
+            with_finisher::<K::Lanes, _>(e, Line::<K>(run, PhantomData));
+        } else {
+            K::enter_depthwise::<Rest>(run);
+        }
+    }
+}
+
+/// Stands for all ways to finish that have no loop of their own.
+type Rest = Sums<true>;
+
+/// Runs a line of 3 x 3 taps, finished by `F` on registers, or of any taps, each tile finished as the epilogue asks.
+///
+/// # Safety
+/// As [`run`].
+#[inline(always)]
+pub(crate) unsafe fn line<K: Microkernel, F: Finisher<K::Lanes>>(run: &DepthwiseRun<'_>) {
+    // SAFETY: our caller's clauses.
+    unsafe {
+        if !F::HOT {
+            tiles::<K>(run);
+        } else if run.shape.stride == 1 {
+            on_registers::<K, K::Lanes, F, 1>(run);
+        } else {
+            on_registers::<K, K::Lanes, F, 2>(run);
+        }
+    }
 }
 
 #[inline(always)]
-unsafe fn tiles<K: Microkernel, const SIGNED: bool>(run: &DepthwiseRun<'_>) {
+unsafe fn on_registers<K: Microkernel, L: Lanes, F: Finisher<L>, const STRIDE: usize>(run: &DepthwiseRun<'_>) {
+    let (e, channels) = (&run.epilogue, run.shape.channels);
+    // SAFETY: Depthwise: vectors from a channel of a line, weights and columns of whole panels, outputs of `width` pixels. There is
+    // one row bias for all rows.
+    unsafe {
+        let (common, clamp) = (F::common(e), byte_clamp::<L>(e));
+        let row_bias = L::splat(e.finish.row_bias.at(0));
+        let mut x = 0;
+        while x < run.width {
+            let rows = ROWS.min(run.width - x);
+            let (mut panel, mut v, mut col) = (run.weights, 0, 0);
+            while col < channels {
+                let at = Columns {
+                    run,
+                    from: run.lines.add(x * STRIDE * channels + col),
+                    weights: panel.add(2 * v),
+                    nr: K::NR,
+                };
+                let sums = at.three::<L, STRIDE>();
+                let (term, columns) = (L::add(column_term::<L, F>(e, col), row_bias), F::columns(e, col));
+                let out = e.out.cast::<F::Out>().add(x * e.row_stride + col);
+                let left = channels - col;
+                if L::QUADS && F::CODES && size_of::<F::Out>() == 1 && rows == ROWS && left >= L::N {
+                    // Twice four of seven pixels, one of them twice.
+                    for first in [0, ROWS - 4] {
+                        let mut codes = [L::splat(0); 4];
+                        for (r, code) in codes.iter_mut().enumerate() {
+                            let x = L::add(sums[first + r], term);
+                            *code = F::code(&common, x, &columns, &F::row(e, 0));
+                        }
+                        L::store_codes(out.add(first * e.row_stride).cast(), e.row_stride, 4, codes, &clamp);
+                    }
+                } else {
+                    for (r, sum) in sums.into_iter().enumerate().take(rows) {
+                        let (sum, row) = (L::add(sum, term), F::row(e, x + r));
+                        let to = out.add(r * e.row_stride);
+                        if left >= L::N {
+                            F::put(&common, sum, &columns, &row, to);
+                        } else {
+                            let mut edge = [F::Out::default(); 16];
+                            F::put(&common, sum, &columns, &row, edge.as_mut_ptr());
+                            copy_few(edge.as_ptr(), to, left);
+                        }
+                    }
+                }
+                (v, col) = (v + L::N, col + L::N);
+                if v == K::NR {
+                    (v, panel) = (0, panel.wrapping_add(run.panel));
+                }
+            }
+            x += rows;
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn tiles<K: Microkernel>(run: &DepthwiseRun<'_>) {
     const { assert!(K::NR <= WIDEST) };
-    let DepthwiseShape { kernel, stride, dilation, channels } = run.shape;
+    let DepthwiseShape { stride, channels, .. } = run.shape;
     let e = &run.epilogue;
     let (mut acc, mut staging) = (Scratch(MaybeUninit::uninit()), Scratch(MaybeUninit::uninit()));
     let (acc, staging): (*mut i32, *mut u8) = (acc.0.as_mut_ptr().cast(), staging.0.as_mut_ptr().cast());
@@ -264,18 +359,9 @@ unsafe fn tiles<K: Microkernel, const SIGNED: bool>(run: &DepthwiseRun<'_>) {
             while col < channels {
                 let mut v = 0;
                 while v < K::NR && col + v < channels {
-                    let at = Columns {
-                        run,
-                        from: run.lines.add(x * stride * channels + col + v),
-                        weights: weights.add(2 * v),
-                        nr: K::NR,
-                        acc: acc.add(v),
-                    };
-                    match (kernel, dilation[1], stride) {
-                        ([3, 3], 1, 1) if !K::ONE_LOOP => at.three::<K::Lanes, SIGNED, 1>(),
-                        ([3, 3], 1, 2) if !K::ONE_LOOP => at.three::<K::Lanes, SIGNED, 2>(),
-                        _ => at.any::<K::Lanes, SIGNED>(rows),
-                    }
+                    let from = run.lines.add(x * stride * channels + col + v);
+                    let at = Columns { run, from, weights: weights.add(2 * v), nr: K::NR };
+                    at.any::<K::Lanes>(rows, acc.add(v));
                     v += K::Lanes::N;
                 }
                 let null = core::ptr::null();
@@ -309,8 +395,6 @@ struct Columns<'a, 'b> {
     /// Of the first tap; taps are `nr` pairs apart.
     weights: *const i16,
     nr: usize,
-    /// Where sums go, `nr` apart.
-    acc: *mut i32,
 }
 
 impl Columns<'_, '_> {
@@ -332,7 +416,7 @@ impl Columns<'_, '_> {
 
     /// 3 x 3 taps, side by side, `STRIDE` pixels from a window to the next.
     #[inline(always)]
-    unsafe fn three<L: Lanes, const SIGNED: bool, const STRIDE: usize>(&self) {
+    unsafe fn three<L: Lanes, const STRIDE: usize>(&self) -> [L::I; ROWS] {
         let [a, b, c] = [self.line(0), self.line(1), self.line(2)];
         let step = self.run.shape.channels;
         // SAFETY: Depthwise: lines reach as far as a whole tile looks.
@@ -347,8 +431,8 @@ impl Columns<'_, '_> {
                 ($($x:literal)*) => {$(
                     if $x < (ROWS - 1) * STRIDE + 3 {
                         let at = $x * step;
-                        let two = L::code_pairs::<SIGNED>(a.add(at), b.add(at));
-                        let one = L::code_singles::<SIGNED>(c.add(at));
+                        let two = L::code_pairs(a.add(at), b.add(at));
+                        let one = L::code_singles(c.add(at));
                         for (tap, weights) in weights.into_iter().enumerate() {
                             if let Some(row) = seen($x, tap, STRIDE) {
                                 acc[row] = L::add_products(acc[row], two, weights[0]);
@@ -359,15 +443,13 @@ impl Columns<'_, '_> {
                 )*};
             }
             columns!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
-            for (r, acc) in acc.into_iter().enumerate() {
-                L::store(self.acc.add(r * self.nr), acc);
-            }
+            acc
         }
     }
 
-    /// Any taps.
+    /// Any taps: sums of `rows` pixels to `to`, `nr` apart.
     #[inline(always)]
-    unsafe fn any<L: Lanes, const SIGNED: bool>(&self, rows: usize) {
+    unsafe fn any<L: Lanes>(&self, rows: usize, to: *mut i32) {
         let DepthwiseShape { kernel: [height, width], stride, dilation, channels } = self.run.shape;
         // SAFETY: Depthwise, as above.
         unsafe {
@@ -378,16 +460,16 @@ impl Columns<'_, '_> {
                     for x in 0..width {
                         let first = self.line(y).add(at);
                         let codes = if y + 1 < height {
-                            L::code_pairs::<SIGNED>(first, self.line(y + 1).add(at))
+                            L::code_pairs(first, self.line(y + 1).add(at))
                         } else {
-                            L::code_singles::<SIGNED>(first)
+                            L::code_singles(first)
                         };
                         let weights = self.pair::<L>(x * height.div_ceil(2) + y / 2);
                         acc = L::add_products(acc, codes, weights);
                         at += dilation[1] * channels;
                     }
                 }
-                L::store(self.acc.add(r * self.nr), acc);
+                L::store(to.add(r * self.nr), acc);
             }
         }
     }

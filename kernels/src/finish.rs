@@ -403,7 +403,7 @@ unsafe fn one<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
 /// # Safety
 /// Both are valid for `count` elements and do not overlap.
 #[inline(always)]
-unsafe fn copy_few<T: Copy>(from: *const T, to: *mut T, count: usize) {
+pub(crate) unsafe fn copy_few<T: Copy>(from: *const T, to: *mut T, count: usize) {
     let mut at = 0;
     macro_rules! part {
         ($part:literal) => {

@@ -73,9 +73,9 @@ pub unsafe trait Lanes: Sized + 'static {
     /// `N` pairs of 16-bit numbers.
     type Pairs: Copy;
     /// Pair i is code i of `a` and code i of `b`, `N` each.
-    unsafe fn code_pairs<const SIGNED: bool>(a: *const u8, b: *const u8) -> Self::Pairs;
+    unsafe fn code_pairs(a: *const u8, b: *const u8) -> Self::Pairs;
     /// Pair i is code i of `a`, of `N`, and anything.
-    unsafe fn code_singles<const SIGNED: bool>(a: *const u8) -> Self::Pairs;
+    unsafe fn code_singles(a: *const u8) -> Self::Pairs;
     /// Loads `N` pairs.
     unsafe fn load_pairs(p: *const i16) -> Self::Pairs;
     /// `acc` and, in each lane, the products of both numbers of a pair with those of the other.

@@ -151,8 +151,8 @@ pub unsafe trait Microkernel: Sized + 'static {
     unsafe fn enter_tile(tile: Tile);
     /// Packs one side.
     unsafe fn enter_pack(run: &PackRun);
-    /// Runs a line of a depthwise convolution.
-    unsafe fn enter_depthwise(run: &DepthwiseRun<'_>);
+    /// Runs a line of a depthwise convolution that finishes by `F`.
+    unsafe fn enter_depthwise<F: Finisher<Self::Lanes>>(run: &DepthwiseRun<'_>);
 }
 
 /// Writes the entries of a [`Microkernel`]: generic code, compiled with the kernel's features.
@@ -183,9 +183,9 @@ macro_rules! entries {
         }
 
         $(#[target_feature(enable = $feature)])?
-        unsafe fn enter_depthwise(run: &$crate::depthwise::DepthwiseRun<'_>) {
+        unsafe fn enter_depthwise<F: $crate::finish::Finisher<Self::Lanes>>(run: &$crate::depthwise::DepthwiseRun<'_>) {
             // SAFETY: Features and the rest, promised by our caller.
-            unsafe { $crate::depthwise::line::<Self>(run) }
+            unsafe { $crate::depthwise::line::<Self, F>(run) }
         }
 
         $(#[target_feature(enable = $feature)])?

@@ -182,17 +182,16 @@ unsafe impl<const N: usize> Lanes for Plain<N> {
     type Pairs = [[i16; 2]; N];
 
     #[inline(always)]
-    unsafe fn code_pairs<const SIGNED: bool>(a: *const u8, b: *const u8) -> [[i16; 2]; N] {
-        let widen = |code: u8| if SIGNED { i16::from(code as i8) } else { i16::from(code) };
+    unsafe fn code_pairs(a: *const u8, b: *const u8) -> [[i16; 2]; N] {
         // SAFETY: Pointers.
         let (a, b) = unsafe { (a.cast::<[u8; N]>().read_unaligned(), b.cast::<[u8; N]>().read_unaligned()) };
-        map2(a, b, |a, b| [widen(a), widen(b)])
+        map2(a, b, |a, b| [a.into(), b.into()])
     }
 
     #[inline(always)]
-    unsafe fn code_singles<const SIGNED: bool>(a: *const u8) -> [[i16; 2]; N] {
+    unsafe fn code_singles(a: *const u8) -> [[i16; 2]; N] {
         // SAFETY: passed on.
-        unsafe { Self::code_pairs::<SIGNED>(a, a) }
+        unsafe { Self::code_pairs(a, a) }
     }
 
     #[inline(always)]

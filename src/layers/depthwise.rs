@@ -4,7 +4,6 @@ use alloc::vec::Vec;
 use core::marker::PhantomData;
 
 use aligned_vec::{AVec, ConstAlign};
-use zeropoint_kernels::bytes::codes;
 use zeropoint_kernels::{
     Backend, Code, Depthwise, DepthwiseShape, Element, Error, Strip, Strips, TensorMut, TensorRef, ZeroPoint,
 };
@@ -251,7 +250,13 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
         }
         let lines =
             if threads.threads() < 2 { out_height } else { plan::strip(batch * out_height, threads.threads()) };
-        let padded = Padded { input: input.bytes(), axes, multiplier: self.multiplier, zero: self.zero as u8 };
+        let padded = Padded {
+            input: input.bytes(),
+            axes,
+            multiplier: self.multiplier,
+            zero: self.zero as u8,
+            flip: if L::SIGNED { 0x80 } else { 0 },
+        };
         parallel::run(threads, &Strips::new(out, lines), bytes, slot, |strip, ring| {
             self.strip(&padded, strip, ring, line)
         })
@@ -283,12 +288,12 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
             let Some(out) = out.into_pixels() else { continue };
             Depthwise {
                 shape: self.shape,
-                lines: codes::<L>(ring),
+                lines: ring,
                 line_step: line,
                 first: first % span,
                 weights: &self.weights,
                 sums: &self.sums,
-                zero_point: self.zero,
+                zero_point: self.zero + if L::SIGNED { 128 } else { 0 },
                 finish,
                 out,
             }
@@ -306,6 +311,8 @@ struct Padded<'a> {
     multiplier: usize,
     /// The code of 0.
     zero: u8,
+    /// What exclusive or makes unsigned codes.
+    flip: u8,
 }
 
 impl Padded<'_> {
@@ -314,7 +321,8 @@ impl Padded<'_> {
         let [down, across] = self.axes;
         let [_, _, width, channels] = self.input.shape();
         let line = usize::try_from(top + i as isize).ok().filter(|y| *y < down.input);
-        let Some(y) = line else { return to.fill(self.zero) };
+        let zero = self.zero ^ self.flip;
+        let Some(y) = line else { return to.fill(zero) };
         let pixel = channels * self.multiplier;
         // Windows begin before the image, or at it.
         let before = across.before.unsigned_abs();
@@ -322,14 +330,16 @@ impl Padded<'_> {
         let (left, inside) = (before.min(room), width.min(room.saturating_sub(before)));
         let (head, rest) = to.split_at_mut(left * pixel);
         let (middle, tail) = rest.split_at_mut(inside * pixel);
-        head.fill(self.zero);
-        tail.fill(self.zero);
+        head.fill(zero);
+        tail.fill(zero);
         match self.input.run([batch, y, 0], inside) {
-            Some(run) if self.multiplier == 1 => middle.copy_from_slice(run),
+            Some(run) if self.multiplier == 1 => {
+                middle.iter_mut().zip(run).for_each(|(to, code)| *to = code ^ self.flip);
+            }
             _ => {
                 for (x, to) in middle.chunks_exact_mut(pixel).enumerate() {
                     for (c, to) in to.chunks_exact_mut(self.multiplier).enumerate() {
-                        to.fill(self.input.get([batch, y, x, c]).unwrap_or(self.zero));
+                        to.fill(self.input.get([batch, y, x, c]).unwrap_or(self.zero) ^ self.flip);
                     }
                 }
             }

@@ -10,15 +10,11 @@ pub struct NeonLanes;
 
 /// Four codes as 16-bit lanes.
 #[inline(always)]
-unsafe fn widened<const SIGNED: bool>(codes: *const u8) -> int16x4_t {
+unsafe fn widened(codes: *const u8) -> int16x4_t {
     // SAFETY: Features, Pointers.
     unsafe {
         let bytes = vcreate_u8(u64::from(codes.cast::<u32>().read_unaligned()));
-        vget_low_s16(if SIGNED {
-            vmovl_s8(vreinterpret_s8_u8(bytes))
-        } else {
-            vreinterpretq_s16_u16(vmovl_u8(bytes))
-        })
+        vget_low_s16(vreinterpretq_s16_u16(vmovl_u8(bytes)))
     }
 }
 
@@ -55,15 +51,15 @@ unsafe impl Lanes for NeonLanes {
     type Pairs = [int16x4_t; 2];
 
     #[inline(always)]
-    unsafe fn code_pairs<const SIGNED: bool>(a: *const u8, b: *const u8) -> [int16x4_t; 2] {
+    unsafe fn code_pairs(a: *const u8, b: *const u8) -> [int16x4_t; 2] {
         // SAFETY: Features, Pointers.
-        unsafe { [widened::<SIGNED>(a), widened::<SIGNED>(b)] }
+        unsafe { [widened(a), widened(b)] }
     }
 
     #[inline(always)]
-    unsafe fn code_singles<const SIGNED: bool>(a: *const u8) -> [int16x4_t; 2] {
+    unsafe fn code_singles(a: *const u8) -> [int16x4_t; 2] {
         // SAFETY: Features, Pointers.
-        unsafe { [widened::<SIGNED>(a), vdup_n_s16(0)] }
+        unsafe { [widened(a), vdup_n_s16(0)] }
     }
 
     #[inline(always)]

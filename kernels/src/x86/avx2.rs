@@ -107,21 +107,18 @@ unsafe impl Lanes for Avx2Lanes {
     type Pairs = __m256i;
 
     #[inline(always)]
-    unsafe fn code_pairs<const SIGNED: bool>(a: *const u8, b: *const u8) -> __m256i {
+    unsafe fn code_pairs(a: *const u8, b: *const u8) -> __m256i {
         // SAFETY: Features, Pointers.
         unsafe {
             let pairs = _mm_unpacklo_epi8(_mm_loadl_epi64(a.cast()), _mm_loadl_epi64(b.cast()));
-            if SIGNED { _mm256_cvtepi8_epi16(pairs) } else { _mm256_cvtepu8_epi16(pairs) }
+            _mm256_cvtepu8_epi16(pairs)
         }
     }
 
     #[inline(always)]
-    unsafe fn code_singles<const SIGNED: bool>(a: *const u8) -> __m256i {
+    unsafe fn code_singles(a: *const u8) -> __m256i {
         // SAFETY: Features, Pointers.
-        unsafe {
-            let codes = _mm_loadl_epi64(a.cast());
-            if SIGNED { _mm256_cvtepi8_epi32(codes) } else { _mm256_cvtepu8_epi32(codes) }
-        }
+        unsafe { _mm256_cvtepu8_epi32(_mm_loadl_epi64(a.cast())) }
     }
 
     #[inline(always)]

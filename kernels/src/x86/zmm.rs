@@ -29,22 +29,19 @@ unsafe impl Lanes for ZmmLanes {
     type Pairs = __m512i;
 
     #[inline(always)]
-    unsafe fn code_pairs<const SIGNED: bool>(a: *const u8, b: *const u8) -> __m512i {
+    unsafe fn code_pairs(a: *const u8, b: *const u8) -> __m512i {
         // SAFETY: Features, Pointers.
         unsafe {
             let (a, b) = (_mm_loadu_si128(a.cast()), _mm_loadu_si128(b.cast()));
             let pairs = _mm256_set_m128i(_mm_unpackhi_epi8(a, b), _mm_unpacklo_epi8(a, b));
-            if SIGNED { _mm512_cvtepi8_epi16(pairs) } else { _mm512_cvtepu8_epi16(pairs) }
+            _mm512_cvtepu8_epi16(pairs)
         }
     }
 
     #[inline(always)]
-    unsafe fn code_singles<const SIGNED: bool>(a: *const u8) -> __m512i {
+    unsafe fn code_singles(a: *const u8) -> __m512i {
         // SAFETY: Features, Pointers.
-        unsafe {
-            let codes = _mm_loadu_si128(a.cast());
-            if SIGNED { _mm512_cvtepi8_epi32(codes) } else { _mm512_cvtepu8_epi32(codes) }
-        }
+        unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(a.cast())) }
     }
 
     #[inline(always)]
