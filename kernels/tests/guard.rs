@@ -8,12 +8,13 @@
 mod common;
 
 use common::block::Product;
+use common::depthwise;
 use common::finish::finish;
 use common::matrix::{Fill, Layout};
 use common::panels::{Multiply, Packing, pack, tile};
 use common::stage::Kind;
 use common::{Arena, Place, Run, walk};
-use zeropoint_kernels::Side;
+use zeropoint_kernels::{DepthwiseShape, Side};
 
 /// Outputs with gaps of whole pages, and without.
 const LAYOUTS: [Layout; 6] =
@@ -119,6 +120,30 @@ fn blocks() {
             let shape =
                 (1 + rng.below(run.backend.mr() + 2), 1 + rng.below(run.backend.nr() + 2), rng.pick(&depths));
             placed(Product { kind, ..product(shape) });
+        }
+    });
+}
+
+#[test]
+fn depthwise_lines() {
+    both_ends("depthwise_lines", |run| {
+        let (rng, kinds) = (&run.rng, Kind::all());
+        for kernel in [[3, 3], [3, 3], [1, 1], [2, 3], [5, 4]] {
+            for stride in 1..=3 {
+                for channels in edges(run.backend.nr()) {
+                    let dilation = if rng.one_in(3) { [2, 2] } else { [1, 1] };
+                    let shape = DepthwiseShape { kernel, stride, dilation, channels };
+                    depthwise::line(run, shape, rng.pick(&[1, 6, 7, 8, 15]), rng.pick(&kinds), rng.pick(&LAYOUTS));
+                }
+            }
+        }
+        // Every kind, on registers where there is such a way.
+        for &kind in &kinds {
+            let (stride, channels) = (1 + rng.below(2), 1 + rng.below(2 * run.backend.nr()));
+            let shape = DepthwiseShape { kernel: [3, 3], stride, dilation: [1, 1], channels };
+            for layout in [Layout::Rows, rng.pick(&LAYOUTS)] {
+                depthwise::line(run, shape, 1 + rng.below(15), kind, layout);
+            }
         }
     });
 }

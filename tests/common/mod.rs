@@ -26,7 +26,8 @@ pub fn seed() -> u64 {
 
 /// Every backend that runs here: the rows of the table, then the twins.
 ///
-/// Prints the rows that cannot run here, and fails if `ZEROPOINT_EXPECT` ("scalar,avx2") names one that does not.
+/// Prints the rows that cannot run here, and fails if `ZEROPOINT_EXPECT` ("scalar,avx2") names one that does not;
+/// `ZEROPOINT_ONLY` ("amx-int8,avx2") leaves out all others, and says so.
 pub fn backends() -> Vec<Backend> {
     static SKIPS: Once = Once::new();
     SKIPS.call_once(|| {
@@ -43,6 +44,16 @@ pub fn backends() -> Vec<Backend> {
             names.contains(&name),
             "ZEROPOINT_EXPECT: backend {name} cannot run here; those that can: {names:?}"
         );
+    }
+    if let Ok(only) = std::env::var("ZEROPOINT_ONLY") {
+        let named = |backend: &Backend| only.split(',').any(|name| name.trim() == backend.name());
+        let covered: Vec<_> = available().filter(named).collect();
+        assert!(!covered.is_empty(), "ZEROPOINT_ONLY={only}: no such backend can run here");
+        static ONLY: Once = Once::new();
+        ONLY.call_once(|| {
+            let _ = writeln!(std::io::stderr(), "SKIPPED by ZEROPOINT_ONLY={only}: all other backends and twins");
+        });
+        return covered;
     }
     let covered: Vec<_> = available().chain(twins()).collect();
     assert!(covered.iter().any(|backend| backend.name() == "scalar"), "the scalar backend has to run everywhere");

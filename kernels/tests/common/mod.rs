@@ -4,6 +4,7 @@
 
 pub mod arena;
 pub mod block;
+pub mod depthwise;
 pub mod finish;
 pub mod matrix;
 pub mod oracle;

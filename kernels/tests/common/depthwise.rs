@@ -1,0 +1,66 @@
+//! A line of a depthwise convolution against its sums.
+
+use zeropoint_kernels::{Depthwise, DepthwiseShape, Dest};
+
+use super::matrix::Layout;
+use super::oracle::Output;
+use super::stage::{By, Kind, Maker};
+use super::target::Target;
+use super::{Arena, Run};
+
+/// Computes a line, every number at random.
+pub fn line(run: &Run, shape: DepthwiseShape, width: usize, kind: Kind, layout: Layout) {
+    match kind.dest {
+        Dest::U8 => checked::<u8>(run, shape, width, kind, layout),
+        Dest::I8 => checked::<i8>(run, shape, width, kind, layout),
+        Dest::I16 => checked::<i16>(run, shape, width, kind, layout),
+        Dest::I32 => checked::<i32>(run, shape, width, kind, layout),
+        Dest::F32 => checked::<f32>(run, shape, width, kind, layout),
+    }
+}
+
+fn checked<O: Output>(run: &Run, shape: DepthwiseShape, width: usize, kind: Kind, layout: Layout) {
+    run.case(format_args!("{shape:?}, {width} pixels, {kind:?}, {layout:?}"));
+    let Run { backend, ref rng, place, .. } = *run;
+    let DepthwiseShape { kernel: [height, taps], stride, dilation, channels } = shape;
+    let arena = Arena::new(place);
+    let columns = backend.columns(channels).unwrap();
+    let span = shape.span().unwrap();
+    let line_step = shape.line(backend, width).unwrap() + rng.below(70);
+    let len = (span - 1) * line_step + shape.line(backend, width).unwrap();
+    let lines = arena.slice(len, |_| rng.extreme(0, 255) as u8);
+    let first = rng.below(span);
+
+    let weights = arena.slice(shape.weights(backend).unwrap(), |_| 0i16);
+    let sums = arena.slice(columns, |_| 0);
+    for (channel, sum) in sums.iter_mut().enumerate().take(channels) {
+        for y in 0..height {
+            for x in 0..taps {
+                let weight = rng.extreme(-255, 255);
+                weights[shape.place(backend, channel, [y, x]).unwrap()] = weight as i16;
+                *sum += weight;
+            }
+        }
+    }
+    let zero_point = rng.extreme(0, 255);
+    let sum = |pixel: usize, channel: usize| {
+        let mut sum = 0;
+        for y in 0..height {
+            for x in 0..taps {
+                let line = (first + y * dilation[0]) % span;
+                let at = line * line_step + (pixel * stride + x * dilation[1]) * channels + channel;
+                let weight = weights[shape.place(backend, channel, [y, x]).unwrap()];
+                sum += (i64::from(lines[at]) - i64::from(zero_point)) * i64::from(weight);
+            }
+        }
+        sum
+    };
+    let maker = Maker { arena: &arena, rng, kind, bias: 1 << 20, shape: (width, columns) };
+    let finish = maker.make(|| By::typical(rng, kind.scaling));
+    let mut out = Target::<O>::new(&arena, rng, (width, channels), layout);
+    Depthwise { shape, lines, line_step, first, weights, sums, zero_point, finish, out: out.view() }
+        .run(backend)
+        .unwrap();
+    run.check_margins(&arena);
+    out.check(run, &finish, sum);
+}
