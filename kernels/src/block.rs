@@ -10,7 +10,7 @@ use crate::matching::Effort;
 use crate::microkernel::{Direct, Microkernel, Registers, Tile};
 use crate::packing::{PackRun, Side, Source};
 use crate::scatter::{Staged, staged_rows};
-use crate::ways::{Sums, WithFinisher, finish_tile, with_finisher};
+use crate::ways::{Rest, WithFinisher, finish_tile, with_finisher};
 
 /// How a run is cut into pieces that suit the caches. Any value gives the same bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -122,7 +122,7 @@ pub struct BlockRun<'a> {
     pub(crate) workspace: *mut u8,
 }
 
-/// Runs a block with a loop of its own for each way to finish.
+/// Runs a block with a loop of its own for each common way to finish, and one for the rest.
 ///
 /// # Safety
 /// * **Features** of `K`.
@@ -134,14 +134,13 @@ pub(crate) unsafe fn run<K: Microkernel>(run: &BlockRun<'_>) {
         #[inline(always)]
         unsafe fn call<F: Finisher<K::Lanes>>(self) {
             // SAFETY: our caller's clauses.
-            unsafe { K::enter_blocks::<F>(self.0) }
+            unsafe { if F::HOT { K::enter_blocks::<F>(self.0) } else { K::enter_blocks::<Rest>(self.0) } }
         }
     }
     // SAFETY: our caller's clauses.
     unsafe {
         if K::ONE_LOOP {
-            // Any finisher will do: such a loop does not look at it.
-            return K::enter_blocks::<Sums<false>>(run);
+            return K::enter_blocks::<Rest>(run);
         }
         with_finisher::<K::Lanes, _>(&run.epilogue, Loop::<K>(run, core::marker::PhantomData));
     }
@@ -259,10 +258,10 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                             if rank_one_needed {
                                 rank_one::<K, K::Lanes>(&run.epilogue, &at);
                             }
-                            if K::ONE_LOOP {
-                                finish_tile::<K>(&run.epilogue, &at);
-                            } else {
+                            if F::HOT {
                                 tile::<K, F>(&run.epilogue, &at);
+                            } else {
+                                finish_tile::<K>(&run.epilogue, &at);
                             }
                             if run.epilogue.col_stride != 1 {
                                 waiting += rows;

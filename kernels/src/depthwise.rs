@@ -26,7 +26,7 @@ use crate::microkernel::Microkernel;
 use crate::panel::{Elem, Panel, Strides};
 use crate::scatter::Staged;
 use crate::view::{MatMut, plus, times};
-use crate::ways::{Sums, WithFinisher, finish_tile, with_finisher};
+use crate::ways::{Rest, WithFinisher, finish_tile, with_finisher};
 
 /// Output pixels of a tile.
 const ROWS: usize = 7;
@@ -261,9 +261,6 @@ pub(crate) unsafe fn run<K: Microkernel>(run: &DepthwiseRun<'_>) {
         }
     }
 }
-
-/// Stands for all ways to finish that have no loop of their own.
-type Rest = Sums<true>;
 
 /// Runs a line of 3 x 3 taps, finished by `F` on registers, or of any taps, each tile finished as the epilogue asks.
 ///

@@ -1,4 +1,4 @@
-//! The ways to finish: one loop each, chosen once a block run.
+//! The ways to finish: one loop each of the common ones, chosen once a block run, and one for the rest.
 
 use core::marker::PhantomData;
 
@@ -286,6 +286,9 @@ unsafe fn scaled<L: Lanes, const ROWS: bool>(x: L::I, columns: &L::F, row: f32) 
         L::mul_f(L::to_f(x), factors)
     }
 }
+
+/// Stands for all ways to finish that have no loop of their own: such a loop asks the epilogue for each tile.
+pub(crate) type Rest = Sums<true>;
 
 /// Something to do with the finisher that an epilogue asks for.
 pub(crate) trait WithFinisher<L: Lanes> {
