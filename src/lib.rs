@@ -16,6 +16,7 @@
 //!   Threads            lent by you, or Rayon                           parallel.rs
 //! available, selected  backends; ZEROPOINT_BACKEND forces one          dispatch.rs
 //! layers               convolutions and what else a network has  layers/
+//! fixedpoint           functions of reals in integers            fixedpoint.rs
 //! quant                scales and zero points from real numbers        quant.rs
 //! reference            the oracle: plain and slow                      reference.rs
 //! ```
@@ -39,6 +40,7 @@ extern crate std;
 struct Readme;
 
 mod dispatch;
+pub mod fixedpoint;
 mod gemm;
 pub mod layers;
 mod lower;

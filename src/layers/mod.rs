@@ -7,12 +7,16 @@
 mod activation;
 mod conv;
 mod depthwise;
+mod functions;
 mod gather;
+mod softmax;
 mod transpose;
 mod window;
 
 pub use activation::Activation;
 pub use conv::{Conv2d, Conv2dSpec};
 pub use depthwise::{DepthwiseConv2d, DepthwiseConv2dSpec};
+pub use functions::{Logistic, TableCode, Tanh};
+pub use softmax::Softmax;
 pub use transpose::{TransposeConv2d, TransposeConv2dSpec};
 pub use window::{Padding, Window};

@@ -4,8 +4,12 @@
 //! the code under test but the views and the types that describe a product.
 
 mod conv;
+#[cfg(feature = "std")]
+mod functions;
 
 pub use conv::{Image, Kernel, conv2d, depthwise_conv2d, transpose_conv2d};
+#[cfg(feature = "std")]
+pub use functions::{logistic, softmax, tanh};
 use zeropoint_kernels::{Code, Element, Error, MatMut, Multiplier, Quantized, Rounding, ZeroPoint};
 
 use crate::stages::{FloatScale, PerAxis, Scaling, Stages};
