@@ -87,19 +87,41 @@ pub(crate) fn run<S: Shared>(
     slot_bytes: usize,
     work: impl Fn(S::Item, &mut [u8]) -> Result<(), Error> + Sync,
 ) -> Result<(), Error> {
-    let total = shared.count();
-    let tasks = (workspace.len() / slot_bytes.max(1)).min(threads.threads()).min(total).max(1);
+    let room = workspace.len() / slot_bytes.max(1);
+    let tasks = room.min(threads.threads()).min(shared.count()).max(1);
     let slots = Blocks::new(MatMut::new(workspace, tasks, slot_bytes, slot_bytes, 1)?, 1, slot_bytes);
+    // A call too many finds no slot and has nothing to do.
+    let slot = || slots.claim().and_then(|slot| slot.out.into_row());
+    share(threads, shared, tasks, slot, |item, slot| work(item, slot))
+}
+
+/// Runs `work`, which needs no workspace, on every item.
+pub(crate) fn each<S: Shared>(
+    threads: &dyn Threads,
+    shared: &S,
+    work: impl Fn(S::Item) -> Result<(), Error> + Sync,
+) -> Result<(), Error> {
+    let tasks = threads.threads().min(shared.count()).max(1);
+    share(threads, shared, tasks, || Some(()), |item, ()| work(item))
+}
+
+/// Calls of tasks that get a slot claim items until there are none, and count what is done.
+fn share<S: Shared, T>(
+    threads: &dyn Threads,
+    shared: &S,
+    tasks: usize,
+    slot: impl Fn() -> Option<T> + Sync,
+    work: impl Fn(S::Item, &mut T) -> Result<(), Error> + Sync,
+) -> Result<(), Error> {
     let done = AtomicUsize::new(0);
     threads.run(tasks, &|_| {
-        // A call too many finds no slot and has nothing to do.
-        let Some(slot) = slots.claim().and_then(|slot| slot.out.into_row()) else { return };
+        let Some(mut slot) = slot() else { return };
         while let Some(item) = shared.claim() {
-            if work(item, slot).is_ok() {
+            if work(item, &mut slot).is_ok() {
                 done.fetch_add(1, Ordering::Relaxed);
             }
         }
     });
-    let done = done.into_inner();
+    let (done, total) = (done.into_inner(), shared.count());
     if done == total { Ok(()) } else { Err(Error::Threads { done, total }) }
 }

@@ -69,6 +69,22 @@ pub enum Error {
         /// What it has.
         got: [usize; 4],
     },
+    /// A view whose elements do not lie together in order cannot take another shape.
+    TensorGaps {
+        /// Batch, height, width, channels.
+        shape: [usize; 4],
+        /// Elements between two of each.
+        strides: [usize; 4],
+    },
+    /// A layer that moves codes was given another scale or zero point than its output has.
+    Params {
+        /// Whose parameters.
+        argument: &'static str,
+        /// Scale and zero point they should be.
+        expected: (f32, i32),
+        /// What they are.
+        got: (f32, i32),
+    },
     /// A number of a layer, a stride for one, that is too small or too large.
     Limit {
         /// Which number.
@@ -230,6 +246,13 @@ impl fmt::Display for Error {
             Self::TensorShape { argument, expected, got } => {
                 write!(f, "{argument}: expected {expected:?} (batch, height, width, channels), got {got:?}")
             }
+            Self::TensorGaps { shape, strides } => {
+                write!(f, "data: {shape:?} with strides {strides:?} has gaps, so it cannot take another shape")
+            }
+            Self::Params { argument, expected: (scale, zero), got: (got_scale, got_zero) } => write!(
+                f,
+                "{argument}: expected scale {scale} and zero point {zero}, got {got_scale} and {got_zero}"
+            ),
             Self::Limit { argument, value, low, high } => {
                 write!(f, "{argument}: {value} is outside {low}..={high}")
             }

@@ -228,6 +228,23 @@ impl Multiplier {
         Ok(Self { m: multiplier, s: -(right_shift as i32) })
     }
 
+    /// The factor of a mean of `count` terms, as TFLite derives it from the factor of one (semantics.md 10.5): `m * 2^k / count`,
+    /// rounded down, with as large a k as the count and the shift allow. A count of 0 is taken as 1.
+    ///
+    /// ```
+    /// use zeropoint_kernels::Multiplier;
+    /// let third = Multiplier::ONE.mean(3);
+    /// assert_eq!((third.multiplier(), third.shift()), (715827882, 0));
+    /// ```
+    pub const fn mean(self, count: u32) -> Self {
+        let count = if count == 0 { 1 } else { count };
+        let by_count = count.ilog2() as i32;
+        let by_shift = 31 + self.s;
+        let k = if by_count < by_shift { by_count } else { by_shift };
+        // Not more than `m`: 2^k is at most the count.
+        Self { m: (((self.m as i64) << k) / count as i64) as i32, s: self.s - k }
+    }
+
     /// The paper's 16-bit multiplier: the nearest with the lower 16 bits of `m` zero, ties up, saturating
     /// below 2^31 (semantics.md 4).
     pub const fn to_int16(self) -> Self {

@@ -104,6 +104,38 @@ impl Box4 {
         Some((count, step.unwrap_or(by_w)))
     }
 
+    /// The same elements, all of which lie together in order, in another shape.
+    fn reshaped(&self, shape: [usize; 4]) -> Result<Self, Error> {
+        let count = |shape: [usize; 4]| shape.into_iter().try_fold(1, |a, b| times("shape", a, b));
+        let mut dense = 1;
+        for (size, stride) in self.shape.into_iter().zip(self.strides).rev() {
+            if size > 1 && stride != dense && !self.is_empty() {
+                return Err(Error::TensorGaps { shape: self.shape, strides: self.strides });
+            }
+            dense = if self.is_empty() { 0 } else { dense * size };
+        }
+        // A shape with a 0 may have sizes whose product overflows.
+        let wanted = if shape.contains(&0) { 0 } else { count(shape)? };
+        if wanted != dense {
+            return Err(Error::TensorShape { argument: "shape", expected: self.shape, got: shape });
+        }
+        Self::dense(shape)
+    }
+
+    /// With sizes of 1 stretched by strides of 0.
+    fn stretched(&self, argument: &'static str, shape: [usize; 4]) -> Result<Self, Error> {
+        let mut strides = self.strides;
+        for i in 0..4 {
+            if self.shape[i] != shape[i] {
+                if self.shape[i] != 1 {
+                    return Err(Error::TensorShape { argument, expected: shape, got: self.shape });
+                }
+                strides[i] = 0;
+            }
+        }
+        Ok(Self { shape, strides })
+    }
+
     /// Elements of `count` pixels in a row, if they lie together.
     fn run(&self, count: usize) -> Option<usize> {
         let [.., c] = self.shape;
@@ -166,6 +198,38 @@ impl<'a, T: Copy> TensorRef<'a, T> {
     pub fn part(&self, start: [usize; 4], shape: [usize; 4]) -> Result<Self, Error> {
         let (at, dims) = self.dims.part(start, shape)?;
         Ok(Self { ptr: self.ptr.wrapping_add(at), dims, ..*self })
+    }
+
+    /// The same elements, which have to lie together in order, in another shape of as many.
+    ///
+    /// # Errors
+    /// [`Error::TensorGaps`] if there is anything between them, [`Error::TensorShape`] if their number differs,
+    /// [`Error::Overflow`].
+    ///
+    /// ```
+    /// use zeropoint_kernels::TensorRef;
+    /// let data: Vec<u8> = (0..12).collect();
+    /// let image = TensorRef::nhwc(&data, [1, 2, 2, 3])?.reshape([1, 1, 1, 12])?;
+    /// assert_eq!(image.get([0, 0, 0, 7]), Some(7));
+    /// # Ok::<(), zeropoint_kernels::Error>(())
+    /// ```
+    pub fn reshape(&self, shape: [usize; 4]) -> Result<Self, Error> {
+        Ok(Self { dims: self.dims.reshaped(shape)?, ..*self })
+    }
+
+    /// The view stretched to a shape: what has size 1 is repeated.
+    ///
+    /// # Errors
+    /// [`Error::TensorShape`], which names `argument`, if a size is neither 1 nor that of the shape.
+    ///
+    /// ```
+    /// use zeropoint_kernels::TensorRef;
+    /// let channels = TensorRef::nhwc(&[1u8, 2], [1, 1, 1, 2])?.broadcast("channels", [1, 5, 5, 2])?;
+    /// assert_eq!(channels.get([0, 4, 3, 1]), Some(2));
+    /// # Ok::<(), zeropoint_kernels::Error>(())
+    /// ```
+    pub fn broadcast(&self, argument: &'static str, shape: [usize; 4]) -> Result<Self, Error> {
+        Ok(Self { dims: self.dims.stretched(argument, shape)?, ..*self })
     }
 
     /// The elements of `count` pixels of line (n, h), from pixel `w` on, if they exist and lie together.
@@ -276,6 +340,14 @@ impl<'a, T: Copy> TensorMut<'a, T> {
         Ok(Self { ptr: self.ptr.wrapping_add(at), dims, ..self })
     }
 
+    /// The same elements, which have to lie together in order, in another shape of as many.
+    ///
+    /// # Errors
+    /// As [`TensorRef::reshape`].
+    pub fn reshape(self, shape: [usize; 4]) -> Result<Self, Error> {
+        Ok(Self { dims: self.dims.reshaped(shape)?, ..self })
+    }
+
     /// Every so many lines and pixels of it, from the first on.
     ///
     /// # Errors
@@ -308,6 +380,13 @@ impl<'a, T: Copy> TensorMut<'a, T> {
         let [.., col_stride] = self.dims.strides;
         // SAFETY: View: the same elements, which are disjoint.
         Some(unsafe { MatMut::from_parts(self.ptr, rows, cols, stride, col_stride) })
+    }
+}
+
+impl<'a, C: Code> TensorMut<'a, C> {
+    /// The codes as bytes.
+    pub fn into_bytes(self) -> TensorMut<'a, u8> {
+        TensorMut { ptr: self.ptr.cast(), dims: self.dims, data: PhantomData }
     }
 }
 

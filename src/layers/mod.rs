@@ -5,18 +5,30 @@
 //! CPU.
 
 mod activation;
+mod binary;
+mod concat;
 mod conv;
 mod depthwise;
+mod finish;
 mod functions;
 mod gather;
+mod pad;
+mod pool;
+mod rescale;
+pub(crate) mod run;
 mod softmax;
 mod transpose;
 mod window;
 
 pub use activation::Activation;
+pub use binary::{Add, BinarySpec, Mul, Sub};
+pub use concat::{Concat, ConcatRequantize, ConcatSpec, Dimension};
 pub use conv::{Conv2d, Conv2dSpec};
 pub use depthwise::{DepthwiseConv2d, DepthwiseConv2dSpec};
 pub use functions::{Logistic, TableCode, Tanh};
+pub use pad::{Pad, PadSpec};
+pub use pool::{AveragePool2d, AveragePool2dSpec, AverageTies, MaxPool2d, MaxPool2dSpec, Mean, MeanSpec};
+pub use rescale::{Dequantize, Quantize, Relu, Relu6, Requantize, RequantizeSpec};
 pub use softmax::Softmax;
 pub use transpose::{TransposeConv2d, TransposeConv2dSpec};
 pub use window::{Padding, Window};

@@ -6,10 +6,14 @@
 mod conv;
 #[cfg(feature = "std")]
 mod functions;
+mod layers;
 
 pub use conv::{Image, Kernel, conv2d, depthwise_conv2d, transpose_conv2d};
 #[cfg(feature = "std")]
 pub use functions::{logistic, softmax, tanh};
+pub use layers::{
+    add, average_pool_2d, concat, dequantize, max_pool_2d, mean, mul, pad, quantize, relu, relu6, requantize, sub,
+};
 use zeropoint_kernels::{Code, Element, Error, MatMut, Multiplier, Quantized, Rounding, ZeroPoint};
 
 use crate::stages::{FloatScale, PerAxis, Scaling, Stages};
@@ -141,7 +145,11 @@ fn half_even(x: i128, e: u32) -> i128 {
 
 /// The rules of semantics.md 5.2.
 fn fixed(rounding: Rounding, x: i32, by: Multiplier) -> i128 {
-    let (m, s) = (i128::from(by.multiplier()), by.shift());
+    scaled(rounding, x, i128::from(by.multiplier()), by.shift())
+}
+
+/// [`fixed`] by any m and s, not only those of a [`Multiplier`].
+fn scaled(rounding: Rounding, x: i32, m: i128, s: i32) -> i128 {
     let (left, right) = (s.max(0) as u32, (-s).max(0) as u32);
     let shifted = i128::from(x) << left;
     let saturated = shifted.clamp(i128::from(i32::MIN), i128::from(i32::MAX));
