@@ -55,14 +55,14 @@ unsafe impl Microkernel for Dotprod {
         // SAFETY: Features, Lhs, Rhs, Acc, passed on.
         unsafe {
             match tile.rows {
-                1 => lower::<1, 8>(&tile),
-                2 => lower::<2, 4>(&tile),
-                3 => lower::<3, 4>(&tile),
-                4 => lower::<4, 2>(&tile),
-                5 => lower::<5, 2>(&tile),
-                6 => lower::<6, 2>(&tile),
-                7 => lower::<7, 2>(&tile),
-                _ => multiply::<8, 2>(&tile),
+                1 => lower::<1, 1, 8, 8, 2>(&tile),
+                2 => lower::<2, 2, 4, 1, 1>(&tile),
+                3 => lower::<3, 2, 4, 1, 1>(&tile),
+                4 => lower::<4, 2, 2, 1, 1>(&tile),
+                5 => lower::<5, 2, 2, 1, 1>(&tile),
+                6 => lower::<6, 2, 2, 1, 1>(&tile),
+                7 => lower::<7, 2, 2, 1, 1>(&tile),
+                _ => multiply::<8, 2, 2, 1, 1>(&tile),
             }
         }
     }
@@ -71,10 +71,9 @@ unsafe impl Microkernel for Dotprod {
 }
 
 // SAFETY: rows below `R`; an instruction on registers.
-unsafe impl<const A: usize> Dot<VECTORS, A> for Dotprod {
+unsafe impl<const W: usize, const A: usize> Dot<W, A> for Dotprod {
     const STEP: usize = STEP;
-    const GROUPS: usize = STEP / 4;
-    const TOGETHER: usize = 2;
+    const GROUPS: usize = STEP / 4 * VECTORS / W;
     const LHS_STEP: usize = STEP;
 
     #[inline(always)]
@@ -83,18 +82,20 @@ unsafe impl<const A: usize> Dot<VECTORS, A> for Dotprod {
     }
 
     #[inline(always)]
-    unsafe fn multiply<const G: usize>(acc: &mut [int32x4_t; A], lhs: uint8x16_t, rhs: &[uint8x16_t; VECTORS]) {
+    unsafe fn multiply<const G: usize>(acc: &mut [int32x4_t; A], lhs: uint8x16_t, rhs: &[uint8x16_t; W]) {
         // SAFETY: passed on. Without a loop, so that sums stay in registers.
         unsafe {
-            udot::<G>(&mut acc[2 * G % A], rhs[0], lhs);
-            udot::<G>(&mut acc[(2 * G + 1) % A], rhs[1], lhs);
+            udot::<G, W, 0>(&mut acc[G * W % A], rhs[0], lhs);
+            if W == 2 {
+                udot::<G, W, 1>(&mut acc[(G * W + 1) % A], rhs[W - 1], lhs);
+            }
         }
     }
 }
 
-/// Adds the products of 4 columns with element `G` of lhs.
+/// Adds the products of 4 columns, register `I` of group `G` of rhs, with their element of lhs.
 #[inline(always)]
-unsafe fn udot<const G: usize>(acc: &mut int32x4_t, rhs: uint8x16_t, lhs: uint8x16_t) {
+unsafe fn udot<const G: usize, const W: usize, const I: usize>(acc: &mut int32x4_t, rhs: uint8x16_t, lhs: uint8x16_t) {
     // SAFETY: Features. Not `pure`, so that loads stay where they are.
     unsafe {
         asm!(
@@ -103,7 +104,7 @@ unsafe fn udot<const G: usize>(acc: &mut int32x4_t, rhs: uint8x16_t, lhs: uint8x
             acc = inout(vreg) *acc,
             rhs = in(vreg) rhs,
             lhs = in(vreg) lhs,
-            g = const G,
+            g = const (G * W + I) / VECTORS,
             options(nostack, preserves_flags),
         );
     }
@@ -111,17 +112,17 @@ unsafe fn udot<const G: usize>(acc: &mut int32x4_t, rhs: uint8x16_t, lhs: uint8x
 
 /// [`multiply`] for fewer rows, outside of block loops.
 #[target_feature(enable = "neon")]
-unsafe fn lower<const R: usize, const A: usize>(tile: &Tile) {
+unsafe fn lower<const R: usize, const W: usize, const A: usize, const D: usize, const T: usize>(tile: &Tile) {
     // SAFETY: passed on.
-    unsafe { multiply::<R, A>(tile) }
+    unsafe { multiply::<R, W, A, D, T>(tile) }
 }
 
 /// Multiplies `R` rows, into `A` accumulators a row: more than two where sums would wait for one another.
 #[inline(always)]
-unsafe fn multiply<const R: usize, const A: usize>(tile: &Tile) {
+unsafe fn multiply<const R: usize, const W: usize, const A: usize, const D: usize, const T: usize>(tile: &Tile) {
     // SAFETY: Features, Lhs, Rhs; Acc: rows below `R`.
     unsafe {
-        let acc = products::<Dotprod, R, VECTORS, A>(tile);
+        let acc = products::<Dotprod, R, W, A, D, T>(tile);
         for (i, acc) in acc.iter().enumerate() {
             for v in 0..VECTORS {
                 let p = tile.acc.add(i * NR + 4 * v);

@@ -52,10 +52,10 @@ unsafe impl Microkernel for I8mm {
         // SAFETY: Features, Lhs, Rhs, Acc, passed on.
         unsafe {
             match tile.rows.div_ceil(2) {
-                1 => lower::<1>(&tile),
-                2 => lower::<2>(&tile),
-                3 => lower::<3>(&tile),
-                _ => multiply::<4>(&tile),
+                1 => lower::<1, PAIRS, 2>(&tile),
+                2 => lower::<2, 1, 1>(&tile),
+                3 => lower::<3, 1, 1>(&tile),
+                _ => multiply::<4, 1, 1>(&tile),
             }
         }
     }
@@ -92,17 +92,17 @@ unsafe impl Dot<1, PAIRS> for I8mm {
 
 /// [`multiply`] for fewer rows, outside of block loops.
 #[target_feature(enable = "neon")]
-unsafe fn lower<const R: usize>(tile: &Tile) {
+unsafe fn lower<const R: usize, const D: usize, const T: usize>(tile: &Tile) {
     // SAFETY: passed on.
-    unsafe { multiply::<R>(tile) }
+    unsafe { multiply::<R, D, T>(tile) }
 }
 
 /// Multiplies `R` pairs of rows. Of the last pair there may be one row only: the sums of the other are nobody's.
 #[inline(always)]
-unsafe fn multiply<const R: usize>(tile: &Tile) {
+unsafe fn multiply<const R: usize, const D: usize, const T: usize>(tile: &Tile) {
     // SAFETY: Features, Lhs, Rhs; Acc: rows below MR.
     unsafe {
-        let acc = products::<I8mm, R, 1, PAIRS>(tile);
+        let acc = products::<I8mm, R, 1, PAIRS, D, T>(tile);
         for (p, acc) in acc.iter().enumerate() {
             for (v, pairs) in acc.chunks_exact(2).enumerate() {
                 let (a, b) = (vreinterpretq_s64_s32(pairs[0]), vreinterpretq_s64_s32(pairs[1]));
