@@ -1,13 +1,15 @@
-//! The tile loop of the ARM kernels: each register of lhs meets `W` registers of rhs at a time.
+//! The tile loop of the ARM kernels: each register of rhs meets each register of lhs.
 //! ```text
-//! one step                       lhs: R registers, l[0..R]    rhs: GROUPS x W registers, r[0..W] at a time
-//!   for each group g of rhs:
+//! one step                  lhs: R registers, l[0..R]    rhs: GROUPS registers, D of them held, r[g % D] at a time
+//!   for each g of GROUPS:
 //!     for each i < R:
-//!       K::multiply::<g>(acc[i], l[i], r)     A accumulators a register of lhs
-//!       load one of the next r, or, in the last group, l[i] of the next step
+//!       K::multiply::<g>(acc[i], l[i], r[g % D])     A accumulators a register of lhs
+//!       load register g + D of rhs, or, where that is the first of the next step, l[i] as well
 //! ```
 //! Loads stand between multiplies, far ahead of what needs them: cores that do not reorder run what is written. To that
-//! end nothing may move across a multiply, which has an `asm!` that might touch memory for all the compiler knows.
+//! end nothing may move across a multiply, which has an `asm!` that might touch memory for all the compiler knows. Nor are two
+//! loads of rhs ever neighbours, which the compiler would make one: on most cores a pair costs more than its halves. Addresses of rhs
+//! lie below a pointer: Neoverse N1, as modelled, spends less on `ldur` than on `ldr`.
 
 use core::arch::aarch64::*;
 
@@ -17,123 +19,124 @@ use crate::microkernel::Tile;
 ///
 /// # Safety
 /// `lhs` gives addresses inside the panel; `multiply` touches no memory. A caller upholds Features of the kernel.
-pub(super) unsafe trait Dot<const W: usize, const A: usize> {
+pub(super) unsafe trait Dot<const A: usize> {
     /// k of a step.
     const STEP: usize;
-    /// Groups of `W` registers of rhs in a step.
+    /// Registers of rhs in a step.
     const GROUPS: usize;
-    /// Registers of rhs that are loaded together, by one instruction if there are two.
-    const TOGETHER: usize = 1;
     /// Bytes from a step of lhs to the next.
     const LHS_STEP: usize;
 
     /// Where register `i` of lhs lies, at step 0.
     fn lhs(tile: &Tile, i: usize) -> *const u8;
 
-    /// Adds products with group `G` of rhs. Keeps its place among loads.
-    unsafe fn multiply<const G: usize>(acc: &mut [int32x4_t; A], lhs: uint8x16_t, rhs: &[uint8x16_t; W]);
+    /// Adds products with register `G` of rhs. Keeps its place among loads.
+    unsafe fn multiply<const G: usize>(acc: &mut [int32x4_t; A], lhs: uint8x16_t, rhs: uint8x16_t);
 }
 
 /// Bytes of a register.
 const REGISTER: usize = 16;
 
 /// The sums of `R` registers of lhs, and what is multiplied next.
-struct State<const R: usize, const W: usize, const A: usize> {
+struct State<const R: usize, const A: usize, const D: usize> {
     acc: [[int32x4_t; A]; R],
     lhs: [uint8x16_t; R],
-    rhs: [uint8x16_t; W],
+    /// Register g of a step is in `g % D`.
+    rhs: [uint8x16_t; D],
 }
 
-/// The sums of all steps, of `R` registers of lhs.
+/// Where a step is.
+#[derive(Clone, Copy)]
+struct At<'a, const R: usize> {
+    /// Registers of lhs, at step 0.
+    bases: &'a [*const u8; R],
+    /// From there to those of the next step, if there is one.
+    next: Option<usize>,
+    /// The end of the next step of rhs, were there one.
+    end: *const u8,
+}
+
+/// The sums of all steps, of `R` registers of lhs. Rhs is loaded `D` registers ahead: one, or all of a step, of which a turn
+/// then has two.
 ///
 /// # Safety
 /// Features, Lhs and Rhs of [`crate::Microkernel`].
 #[inline(always)]
-pub(super) unsafe fn products<K: Dot<W, A>, const R: usize, const W: usize, const A: usize>(
+pub(super) unsafe fn products<K: Dot<A>, const R: usize, const A: usize, const D: usize>(
     tile: &Tile,
 ) -> [[int32x4_t; A]; R] {
-    const { assert!(R <= 8 && W <= 4 && K::GROUPS <= 6) }
+    const { assert!(R <= 8 && K::GROUPS <= 8 && (D == 1 || D == K::GROUPS)) }
     // SAFETY: Features; Lhs and Rhs: addresses are those of steps there are.
     unsafe {
-        let mut state = State { acc: [[vdupq_n_s32(0); A]; R], lhs: [vdupq_n_u8(0); R], rhs: [vdupq_n_u8(0); W] };
+        let mut state = State { acc: [[vdupq_n_s32(0); A]; R], lhs: [vdupq_n_u8(0); R], rhs: [vdupq_n_u8(0); D] };
         let steps = tile.k / K::STEP;
         if steps == 0 {
             return state.acc;
         }
         let bases: [*const u8; R] = core::array::from_fn(|i| opaque!(K::lhs(tile, i)));
         state.lhs = bases.map(|base| vld1q_u8(base));
-        let mut rhs = tile.rhs;
-        state.rhs = core::array::from_fn(|w| vld1q_u8(rhs.add(w * REGISTER)));
-        let mut next = 0;
-        for _ in 1..steps {
-            next = opaque!(next + K::LHS_STEP);
-            state.step::<K>(&bases, rhs, Some(next));
-            rhs = opaque!(rhs.add(K::GROUPS * W * REGISTER));
+        state.rhs = core::array::from_fn(|g| vld1q_u8(tile.rhs.add(g * REGISTER)));
+        let bytes = K::GROUPS * REGISTER;
+        let turn = if D == 1 { 1 } else { 2 };
+        let (mut next, mut end) = (0, tile.rhs.wrapping_add(bytes));
+        for _ in 0..(steps - 1) / turn {
+            next = opaque!(next + turn * K::LHS_STEP);
+            end = opaque!(end.wrapping_add(turn * bytes));
+            if turn == 2 {
+                let (next, end) = (next - K::LHS_STEP, end.wrapping_sub(bytes));
+                state.step::<K>(At { bases: &bases, next: Some(next), end });
+            }
+            state.step::<K>(At { bases: &bases, next: Some(next), end });
         }
-        state.step::<K>(&bases, rhs, None);
+        if !(steps - 1).is_multiple_of(turn) {
+            next += K::LHS_STEP;
+            end = end.wrapping_add(bytes);
+            state.step::<K>(At { bases: &bases, next: Some(next), end });
+        }
+        state.step::<K>(At { bases: &bases, next: None, end: end.wrapping_add(bytes) });
         state.acc
     }
 }
 
-impl<const R: usize, const W: usize, const A: usize> State<R, W, A> {
-    /// Multiplies a step, and loads the next one, whose lhs lies at `next`, if there is one.
+impl<const R: usize, const A: usize, const D: usize> State<R, A, D> {
+    /// Multiplies a step, and loads what is ahead.
     #[inline(always)]
-    unsafe fn step<K: Dot<W, A>>(&mut self, bases: &[*const u8; R], rhs: *const u8, next: Option<usize>) {
-        // SAFETY: passed on.
-        unsafe {
-            self.group::<K, 0>(bases, rhs, next);
-            self.group::<K, 1>(bases, rhs, next);
-            self.group::<K, 2>(bases, rhs, next);
-            self.group::<K, 3>(bases, rhs, next);
-            self.group::<K, 4>(bases, rhs, next);
-            self.group::<K, 5>(bases, rhs, next);
+    unsafe fn step<K: Dot<A>>(&mut self, at: At<'_, R>) {
+        let mut next = self.lhs;
+        macro_rules! groups {
+            ($($g:literal)*) => {$(
+                // SAFETY: passed on.
+                unsafe { self.group::<K, $g>(at, &mut next) };
+            )*};
         }
+        groups!(0 1 2 3 4 5 6 7);
+        self.lhs = next;
     }
 
-    /// Multiplies by group `G` of rhs.
+    /// Multiplies by register `G` of rhs.
     #[inline(always)]
-    unsafe fn group<K: Dot<W, A>, const G: usize>(
-        &mut self,
-        bases: &[*const u8; R],
-        rhs: *const u8,
-        next: Option<usize>,
-    ) {
+    unsafe fn group<K: Dot<A>, const G: usize>(&mut self, at: At<'_, R>, lhs: &mut [uint8x16_t; R]) {
         if G >= K::GROUPS {
             return;
         }
-        let more = G + 1 < K::GROUPS;
-        let now = self.rhs;
+        let now = self.rhs[G % D];
         // Literal indices, so that sums stay in registers.
         macro_rules! rows {
             ($($i:literal)*) => {$(
                 if $i < R {
-                    // SAFETY: passed on; Lhs and Rhs: what follows is there.
+                    // SAFETY: passed on; Lhs and Rhs: what is loaded is there.
                     unsafe {
-                        K::multiply::<G>(&mut self.acc[$i], self.lhs[$i], &now);
-                        if more || next.is_some() {
-                            self.load::<K, $i>(rhs.add((G + 1) * W * REGISTER));
+                        K::multiply::<G>(&mut self.acc[$i], self.lhs[$i], now);
+                        if $i == 0 && (G + D < K::GROUPS || at.next.is_some()) {
+                            self.rhs[G % D] = vld1q_u8(at.end.wrapping_sub((2 * K::GROUPS - (G + D)) * REGISTER));
                         }
-                        if let Some(next) = next.filter(|_| !more) {
-                            self.lhs[$i] = vld1q_u8(bases[$i].add(next));
+                        if let Some(next) = at.next.filter(|_| G + D == K::GROUPS) {
+                            lhs[$i] = vld1q_u8(at.bases[$i].add(next));
                         }
                     }
                 }
             )*};
         }
         rows!(0 1 2 3 4 5 6 7);
-    }
-
-    /// Loads those of a group of rhs that are due after row `I`.
-    #[inline(always)]
-    unsafe fn load<K: Dot<W, A>, const I: usize>(&mut self, from: *const u8) {
-        macro_rules! registers {
-            ($($w:literal)*) => {$(
-                if $w < W && $w / K::TOGETHER * K::TOGETHER * R / W == I {
-                    // SAFETY: Features, Rhs.
-                    self.rhs[$w] = unsafe { vld1q_u8(from.add($w * REGISTER)) };
-                }
-            )*};
-        }
-        registers!(0 1 2 3);
     }
 }

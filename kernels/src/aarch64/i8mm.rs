@@ -10,7 +10,11 @@
 //! the end: acc[p][c] = (2p, 2c) (2p, 2c+1) (2p+1, 2c) (2p+1, 2c+1); `zip1` and `zip2` of two make rows
 //! ```
 //! Modelled, not measured (llvm-mca 22), the compiled loop of 37 instructions for 768 products: 63.8 products a cycle on
-//! Neoverse N2, 126.9 on V1, where the pipes give 64 and 128. One row: 23.7 and 40.2, two twice that.
+//! Neoverse N2, 126.9 on V1, where the pipes give 64 and 128.
+//!
+//! One row, which fills half of an instruction: 6 accumulators, 6 rhs, 2 lhs; 30.7 products a cycle on N2, 40.7 on V1, and two
+//! rows twice that. What bounds it: 5 instructions a cycle of N2, at best 31.0, and 3 loads of V1, 41.1. 12 accumulators are no
+//! faster.
 //!
 //! Lost in the model: two registers of rhs at a time, 40 on N2, for want of a register. Rows read where they are would need a
 //! `zip` for each six `usmmla`.
@@ -52,10 +56,10 @@ unsafe impl Microkernel for I8mm {
         // SAFETY: Features, Lhs, Rhs, Acc, passed on.
         unsafe {
             match tile.rows.div_ceil(2) {
-                1 => lower::<1>(&tile),
-                2 => lower::<2>(&tile),
-                3 => lower::<3>(&tile),
-                _ => multiply::<4>(&tile),
+                1 => lower::<1, PAIRS>(&tile),
+                2 => lower::<2, 1>(&tile),
+                3 => lower::<3, 1>(&tile),
+                _ => multiply::<4, 1>(&tile),
             }
         }
     }
@@ -64,7 +68,7 @@ unsafe impl Microkernel for I8mm {
 }
 
 // SAFETY: a pair of rows of a panel, which is whole; an instruction on registers.
-unsafe impl Dot<1, PAIRS> for I8mm {
+unsafe impl Dot<PAIRS> for I8mm {
     const STEP: usize = STEP;
     const GROUPS: usize = PAIRS;
     const LHS_STEP: usize = MR * STEP;
@@ -75,7 +79,7 @@ unsafe impl Dot<1, PAIRS> for I8mm {
     }
 
     #[inline(always)]
-    unsafe fn multiply<const G: usize>(acc: &mut [int32x4_t; PAIRS], lhs: uint8x16_t, rhs: &[uint8x16_t; 1]) {
+    unsafe fn multiply<const G: usize>(acc: &mut [int32x4_t; PAIRS], lhs: uint8x16_t, rhs: uint8x16_t) {
         // SAFETY: Features. Not `pure`, so that loads stay where they are.
         unsafe {
             asm!(
@@ -83,7 +87,7 @@ unsafe impl Dot<1, PAIRS> for I8mm {
                 "usmmla {acc:v}.4s, {lhs:v}.16b, {rhs:v}.16b",
                 acc = inout(vreg) acc[G],
                 lhs = in(vreg) lhs,
-                rhs = in(vreg) rhs[0],
+                rhs = in(vreg) rhs,
                 options(nostack, preserves_flags),
             );
         }
@@ -92,17 +96,17 @@ unsafe impl Dot<1, PAIRS> for I8mm {
 
 /// [`multiply`] for fewer rows, outside of block loops.
 #[target_feature(enable = "neon")]
-unsafe fn lower<const R: usize>(tile: &Tile) {
+unsafe fn lower<const R: usize, const D: usize>(tile: &Tile) {
     // SAFETY: passed on.
-    unsafe { multiply::<R>(tile) }
+    unsafe { multiply::<R, D>(tile) }
 }
 
 /// Multiplies `R` pairs of rows. Of the last pair there may be one row only: the sums of the other are nobody's.
 #[inline(always)]
-unsafe fn multiply<const R: usize>(tile: &Tile) {
+unsafe fn multiply<const R: usize, const D: usize>(tile: &Tile) {
     // SAFETY: Features, Lhs, Rhs; Acc: rows below MR.
     unsafe {
-        let acc = products::<I8mm, R, 1, PAIRS>(tile);
+        let acc = products::<I8mm, R, PAIRS, D>(tile);
         for (p, acc) in acc.iter().enumerate() {
             for (v, pairs) in acc.chunks_exact(2).enumerate() {
                 let (a, b) = (vreinterpretq_s64_s32(pairs[0]), vreinterpretq_s64_s32(pairs[1]));
