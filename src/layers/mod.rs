@@ -7,6 +7,7 @@
 mod activation;
 mod binary;
 mod concat;
+mod connected;
 mod conv;
 mod depthwise;
 mod finish;
@@ -23,6 +24,7 @@ mod window;
 pub use activation::Activation;
 pub use binary::{Add, BinarySpec, Mul, Sub};
 pub use concat::{Concat, ConcatRequantize, ConcatSpec, Dimension};
+pub use connected::{FullyConnected, FullyConnectedSpec};
 pub use conv::{Conv2d, Conv2dSpec};
 pub use depthwise::{DepthwiseConv2d, DepthwiseConv2dSpec};
 pub use functions::{Logistic, TableCode, Tanh};
