@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::backends;
 use common::pool::Started;
+use zeropoint::layers::*;
 use zeropoint::{
-    Element, Error, FloatScale, Gemm, MatMut, MatRef, Multiplier, PackOptions, Packed, PerAxis, Quantized,
-    Rounding, Side, Stages, Threads, Workspace,
+    Element, Error, FloatScale, Gemm, MatMut, MatRef, Multiplier, PackOptions, Packed, PerAxis, QuantParams,
+    Quantized, Rounding, Side, Stages, TensorMut, TensorRef, Threads, Workspace,
 };
 
 /// Counts the allocations of all threads.
@@ -88,6 +89,43 @@ fn run_all<O: Element>(options: PackOptions, stages: Stages<'_, O>, others: Stag
     }
 }
 
+/// Runs a layer of each kind that needs a backend, and those that need none.
+fn run_layers(pack: PackOptions, pool: &dyn Threads) {
+    const IN: [usize; 4] = [2, 7, 6, 4];
+    let (input, weights) = ([7u8; 2 * 7 * 6 * 4], [3u8; 9 * 4 * 4]);
+    let input = TensorRef::nhwc(&input, IN).unwrap();
+    let window = Window { padding: Padding::Same, ..Window::default() };
+    let stages = Stages::<u8>::fixed(Multiplier::from_real(0.01).unwrap());
+    let kernel = TensorRef::nhwc(&weights, [4, 3, 3, 4]).unwrap();
+    let conv = Conv2d::<u8, u8>::new(&Conv2dSpec { window, pack, ..Conv2dSpec::new(kernel) }, &stages).unwrap();
+    let kernel = TensorRef::nhwc(&weights, [1, 3, 3, 4]).unwrap();
+    let spec = DepthwiseConv2dSpec { window, backend: pack.backend, ..DepthwiseConv2dSpec::new(kernel) };
+    let depthwise = DepthwiseConv2d::<u8, u8>::new(&spec, &stages).unwrap();
+    let params = QuantParams::<u8>::new(0.1, 3).unwrap();
+    let add = Add::new(&BinarySpec::new(params, params, params)).unwrap();
+    let pool_spec = AveragePool2dSpec { window, ..AveragePool2dSpec::new([2, 2], params) };
+    let average = AveragePool2d::new(&pool_spec).unwrap();
+    let softmax = Softmax::new(&params, 1.0).unwrap();
+    let mut out = [0u8; 2 * 7 * 6 * 4];
+    let bytes =
+        conv.workspace_bytes(pool.threads()).unwrap().max(depthwise.workspace_bytes(IN, pool.threads()).unwrap());
+    let mut workspace = Workspace::new(bytes);
+    macro_rules! view {
+        () => {
+            TensorMut::nhwc(&mut out, IN).unwrap()
+        };
+    }
+    without_allocating(&"conv", || conv.run(input, view!(), &mut workspace)).unwrap();
+    without_allocating(&"conv on threads", || conv.run_on(pool, input, view!(), &mut workspace)).unwrap();
+    without_allocating(&"depthwise", || depthwise.run(input, view!(), &mut workspace)).unwrap();
+    without_allocating(&"depthwise on threads", || depthwise.run_on(pool, input, view!(), &mut workspace))
+        .unwrap();
+    without_allocating(&"add", || add.run(input, input, view!())).unwrap();
+    without_allocating(&"add on threads", || add.run_on(pool, input, input, view!())).unwrap();
+    without_allocating(&"average", || average.run(input, view!())).unwrap();
+    without_allocating(&"softmax", || softmax.run(4, &[9; 2 * 7 * 6 * 4], &mut out)).unwrap();
+}
+
 #[test]
 fn prepared_runs_allocate_nothing() {
     let (m, _, n) = SHAPE;
@@ -108,6 +146,7 @@ fn prepared_runs_allocate_nothing() {
         run_all(options, one, Stages::fixed(PerAxis::PerRow(&by[..m])).rounding(Rounding::SingleEven), &pool);
         let columns = Stages::<i8>::fixed(PerAxis::PerColumn(&by[..n]));
         run_all(options, columns, Stages::float(both).clamp(-5, 90), &pool);
+        run_layers(options, &pool);
         let reals = Stages::<f32>::dequantize(both);
         run_all(options, reals, Stages::dequantize(0.5).float_bias(&scales[..n]).row_bias(&row_bias), &pool);
     }
