@@ -49,3 +49,9 @@ pub fn codes<C: Code>(bytes: &[u8]) -> &[C] {
     // SAFETY: a code is `u8` or `i8`, of which any byte is valid; borrowed as long.
     unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) }
 }
+
+/// Bytes as codes, to be written.
+pub fn codes_mut<C: Code>(bytes: &mut [u8]) -> &mut [C] {
+    // SAFETY: as above, both ways, and borrowed exclusively.
+    unsafe { core::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len()) }
+}
