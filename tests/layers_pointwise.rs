@@ -382,7 +382,9 @@ impl Problem {
 }
 
 fn check(kind: Kind) {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(150);
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok());
+    // Plain code without optimization takes long.
+    let cases = cases.unwrap_or(if cfg!(debug_assertions) { 30 } else { 150 });
     let config = ProptestConfig {
         cases,
         rng_seed: RngSeed::Fixed(seed()),
