@@ -138,3 +138,39 @@ pub enum Operation {
     Relu,
     Relu6,
 }
+
+impl Tensor {
+    /// Bytes of all elements; `None` if that is more than a computer can address.
+    pub fn bytes(&self) -> Option<usize> {
+        let bytes =
+            self.shape.iter().try_fold(self.kind.bytes(), |product, &extent| product.checked_mul(extent))?;
+        isize::try_from(bytes).is_ok().then_some(bytes)
+    }
+}
+
+impl Operation {
+    /// As the schema spells it: `CONV_2D`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Conv2d { .. } => "CONV_2D",
+            Self::DepthwiseConv2d { .. } => "DEPTHWISE_CONV_2D",
+            Self::FullyConnected { .. } => "FULLY_CONNECTED",
+            Self::Add { .. } => "ADD",
+            Self::Sub { .. } => "SUB",
+            Self::Mul { .. } => "MUL",
+            Self::AveragePool2d { .. } => "AVERAGE_POOL_2D",
+            Self::MaxPool2d { .. } => "MAX_POOL_2D",
+            Self::Mean { .. } => "MEAN",
+            Self::Reshape => "RESHAPE",
+            Self::Softmax { .. } => "SOFTMAX",
+            Self::Quantize => "QUANTIZE",
+            Self::Dequantize => "DEQUANTIZE",
+            Self::Pad => "PAD",
+            Self::Concatenation { .. } => "CONCATENATION",
+            Self::Logistic => "LOGISTIC",
+            Self::Tanh => "TANH",
+            Self::Relu => "RELU",
+            Self::Relu6 => "RELU6",
+        }
+    }
+}
