@@ -13,3 +13,4 @@ mod write;
 
 pub use error::Error;
 pub use model::{Kind, Model, Operation, Operator, Quantization, Tensor};
+pub use plan::{ALIGN, Place, Plan};

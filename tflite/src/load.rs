@@ -53,8 +53,18 @@ impl Model {
         Ok(model)
     }
 
-    /// Every tensor has one source, and has it before it is read.
+    /// Every tensor exists, has one source, and has it before it is read.
     pub(crate) fn check_order(&self) -> Result<(), Error> {
+        let count = self.tensors.len();
+        let ends = [("inputs", &self.inputs), ("outputs", &self.outputs)];
+        let ends = ends.into_iter().flat_map(|(list, named)| named.iter().map(move |&tensor| (list, tensor)));
+        let between = self.operators.iter().flat_map(|operator| {
+            let named = operator.inputs.iter().flatten().chain(&operator.outputs);
+            named.map(|&tensor| (operator.name, tensor))
+        });
+        if let Some((list, tensor)) = ends.chain(between).find(|&(_, tensor)| tensor >= count) {
+            return Err(Error::TensorIndex { list: list.into(), index: tensor as i64, count });
+        }
         let name = |tensor: usize| self.tensors[tensor].name.clone();
         let mut written: Vec<bool> = self.tensors.iter().map(|tensor| tensor.data.is_some()).collect();
         for &tensor in &self.inputs {

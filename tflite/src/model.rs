@@ -3,7 +3,7 @@
 use zeropoint::layers::{Activation, Padding};
 
 /// A network: operators in the order in which they run.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Model {
     /// All tensors, constant ones and activations.
     pub tensors: Vec<Tensor>,

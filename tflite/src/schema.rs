@@ -21,7 +21,7 @@ macro_rules! tables {
 
 tables! {
     Model { version 0, operator_codes 1, subgraphs 2, buffers 4 }
-    OperatorCode { deprecated_builtin_code 0, custom_code 1, version 2, builtin_code 3 }
+    OperatorCode { deprecated_builtin_code 0, custom_code 1, builtin_code 3 }
     SubGraph { tensors 0, inputs 1, outputs 2, operators 3 }
     Tensor { shape 0, kind 1, buffer 2, name 3, quantization 4, is_variable 5, sparsity 6 }
     QuantizationParameters { scale 2, zero_point 3, details_type 4, quantized_dimension 6 }
