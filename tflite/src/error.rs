@@ -69,6 +69,10 @@ pub enum Error {
     Scale { tensor: usize, name: String, index: usize, scale: f32 },
     /// A zero point is a code.
     ZeroPoint { tensor: usize, name: String, index: usize, zero_point: i64, kind: Kind },
+    /// What an operator's layer refuses.
+    Layer { operator: usize, name: &'static str, error: zeropoint::Error },
+    /// An operator in a form that no layer has.
+    Unsupported { operator: usize, name: &'static str, what: &'static str },
     /// Memory for all activations is more than a computer can address.
     Arena,
     /// A number or a count that a file has no room for.
@@ -101,6 +105,10 @@ impl fmt::Display for Error {
             }
             Self::OptionsOf { operator, name, found, expected } => {
                 write!(f, "operator {operator} ({name}): options of type {found}, not {expected}")
+            }
+            Self::Layer { operator, name, error } => write!(f, "operator {operator} ({name}): {error}"),
+            Self::Unsupported { operator, name, what } => {
+                write!(f, "operator {operator} ({name}): {what} is not supported")
             }
             Self::Option { operator, name, option, value } => {
                 write!(f, "operator {operator} ({name}): {option} = {value} is not supported")

@@ -1,0 +1,123 @@
+//! Real networks, where they are to be had: `ZEROPOINT_MODELS` names the directory of the `.tflite` files, `ZEROPOINT_GOLDEN_LAYERS`
+//! a file of recorded layers, as `tests/golden/layers_gen.py DIRECTORY --all` at the root writes it.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+use zeropoint::{Backend, Threads, available};
+use zeropoint_tflite::{Model, Network, Options};
+
+const NETWORKS: [&str; 6] = [
+    "mobilenet_v1_0.25_128_quant",
+    "mobilenet_v2_1.0_224_quant",
+    "tf2_mobilenet_v2_1.0_224_ptq",
+    "pretrainedResnet_quant",
+    "kws_ref_model",
+    "vww_96_int8",
+];
+
+/// One thread.
+struct One;
+impl Threads for One {
+    fn threads(&self) -> usize {
+        1
+    }
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        (0..tasks).for_each(task);
+    }
+}
+
+/// Two threads, started anew each time.
+struct Two;
+impl Threads for Two {
+    fn threads(&self) -> usize {
+        2
+    }
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        std::thread::scope(|scope| (0..tasks).for_each(|i| drop(scope.spawn(move || task(i)))));
+    }
+}
+
+fn from_environment(variable: &str) -> Option<PathBuf> {
+    let path = std::env::var_os(variable).map(PathBuf::from);
+    if path.is_none() {
+        println!("SKIPPED: {variable} is not set");
+    }
+    path
+}
+
+fn model(directory: &std::path::Path, name: &str) -> Model {
+    let path = directory.join(name).with_extension("tflite");
+    // `with_extension` would cut names that have a point.
+    let path = path.with_file_name(format!("{name}.tflite"));
+    Model::read(&std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))).unwrap()
+}
+
+fn options(backend: Option<Backend>) -> Options {
+    Options { backend, threads: 2, ..Options::default() }
+}
+
+#[test]
+fn outputs_are_the_same_on_every_backend_and_any_number_of_threads() {
+    let Some(directory) = from_environment("ZEROPOINT_MODELS") else { return };
+    for name in NETWORKS {
+        let model = model(&directory, name);
+        let mut expected: Option<Vec<u8>> = None;
+        for backend in [None].into_iter().chain(available().map(Some)) {
+            // In debug builds, the plain backend takes minutes for the large ones.
+            let mut network = Network::new(&model, &options(backend)).unwrap();
+            if backend.is_none() {
+                let [arena, packed, workspace] = network.memory();
+                println!("{name}: activations {arena} bytes, packed weights {packed}, workspace {workspace}");
+            }
+            for threads in [&One as &dyn Threads, &Two] {
+                let input = network.inputs()[0];
+                let mut state = 1u64;
+                for byte in network.tensor_mut(input).unwrap() {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    *byte = (state >> 33) as u8;
+                }
+                network.run(threads).unwrap();
+                let got = network.tensor(network.outputs()[0]).unwrap().to_vec();
+                let expected = expected.get_or_insert_with(|| got.clone());
+                assert!(got == *expected, "{name} on {backend:?}");
+            }
+        }
+    }
+}
+
+/// The bytes of a recorded tensor.
+fn recorded(layer: &Value, role: &str) -> Option<Vec<u8>> {
+    let hex = layer["tensors"][role]["data"].as_str()?;
+    hex.as_bytes().chunks(2).map(|two| u8::from_str_radix(str::from_utf8(two).ok()?, 16).ok()).collect()
+}
+
+#[test]
+fn whole_networks_give_the_recorded_bytes_at_every_layer() {
+    let (Some(directory), Some(golden)) =
+        (from_environment("ZEROPOINT_MODELS"), from_environment("ZEROPOINT_GOLDEN_LAYERS"))
+    else {
+        return;
+    };
+    let golden: Value = serde_json::from_str(&std::fs::read_to_string(golden).unwrap()).unwrap();
+    let mut compared = 0;
+    for name in NETWORKS {
+        let layers: Vec<_> =
+            golden["layers"].as_array().unwrap().iter().filter(|layer| layer["network"] == name).collect();
+        let Some(first) = layers.first() else { continue };
+        let mut network = Network::new(&model(&directory, name), &options(None)).unwrap();
+        let input = network.inputs()[0];
+        network.tensor_mut(input).unwrap().copy_from_slice(&recorded(first, "in").unwrap());
+        for operator in 0..network.len() {
+            network.step(operator, &One).unwrap();
+            let Some(layer) = layers.iter().find(|layer| layer["index"] == operator) else { continue };
+            let (_, output) = network.activations(operator).unwrap();
+            let (got, expected) = (network.tensor(output).unwrap(), recorded(layer, "out").unwrap());
+            let wrong = got.iter().zip(&expected).filter(|(a, b)| a != b).count();
+            assert_eq!((got.len(), wrong), (expected.len(), 0), "{name}, operator {operator}, {}", layer["op"]);
+            compared += 1;
+        }
+    }
+    println!("{compared} layers");
+    assert!(compared > 0);
+}
