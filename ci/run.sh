@@ -7,16 +7,21 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 format() {
     local directory
-    for directory in . ci/nostd fuzz benches/instructions; do (cd "$directory" && cargo fmt --all --check); done
+    for directory in . ci/nostd fuzz benches/instructions tflite; do (cd "$directory" && cargo fmt --all --check); done
 }
 
 clippy() {
-    cargo clippy --workspace --all-targets -- -D warnings
     cargo clippy --workspace --all-targets --features rayon -- -D warnings
     cargo clippy --workspace --no-default-features -- -D warnings
     (cd ci/nostd && CARGO_TARGET_DIR=$target/nostd cargo clippy --release -- -D warnings)
     (cd fuzz && CARGO_TARGET_DIR=$target/fuzz cargo clippy -- -D warnings)
     (cd benches/instructions && CARGO_TARGET_DIR=$target cargo clippy -- -D warnings)
+    (cd tflite && CARGO_TARGET_DIR=$target cargo clippy --all-targets -- -D warnings)
+}
+
+# The networks themselves are not here: ZEROPOINT_MODELS and ZEROPOINT_GOLDEN_LAYERS say where they are.
+tflite() {
+    (cd tflite && CARGO_TARGET_DIR=$target cargo test -- --nocapture)
 }
 
 # Linking is the proof; running shows that what was linked is the product.
@@ -75,6 +80,7 @@ legacy_sse() {
 step format format
 step clippy clippy
 step test cargo test
+step tflite tflite
 step nostd nostd
 step docs env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --features rayon
 show=all step digits cargo run --release --example digits

@@ -70,7 +70,7 @@ pub enum Error {
     /// A zero point is a code.
     ZeroPoint { tensor: usize, name: String, index: usize, zero_point: i64, kind: Kind },
     /// What an operator's layer refuses.
-    Layer { operator: usize, name: &'static str, error: zeropoint::Error },
+    Layer { operator: usize, name: &'static str, error: Box<zeropoint::Error> },
     /// An operator in a form that no layer has.
     Unsupported { operator: usize, name: &'static str, what: &'static str },
     /// Memory for all activations is more than a computer can address.

@@ -9,6 +9,7 @@ mod load;
 mod model;
 mod network;
 mod plan;
+mod prepare;
 mod schema;
 mod write;
 
