@@ -173,6 +173,10 @@ fn faults_have_names() {
         Error::BufferLength { tensor: 1, found: 6, expected: 9, .. }
     ));
     assert!(matches!(
+        refusal(|model| model.tensors[1].shape = vec![3, 1]),
+        Error::BufferLength { tensor: 1, found: 6, expected: 3, .. }
+    ));
+    assert!(matches!(
         refusal(|model| model.tensors[1].shape = vec![2, 3]),
         Error::Scales { tensor: 1, scales: 3, axis: 0, .. }
     ));
