@@ -3,7 +3,8 @@
 //! ```text
 //! step 0: the caller fills the inputs;  step i + 1: operator i runs;  last step: the caller reads the outputs
 //! ```
-//! The largest tensor is placed first, each into the first gap that fits among those that live while it does.
+//! One after the other (the largest first, the longest-lived first, or as they come: whichever needs least) takes the
+//! first gap that fits among those that live while it does.
 
 use core::ops::RangeInclusive;
 
@@ -152,26 +153,44 @@ fn bound(groups: &[Group], steps: usize) -> Option<usize> {
     Some(most)
 }
 
-/// Gives every group an offset; returns the end of the last.
+/// Gives every group an offset; returns the end of the last. The best of three orders: no one of them wins always.
 fn arrange(groups: &mut [Group]) -> Option<usize> {
-    let mut order: Vec<usize> = (0..groups.len()).collect();
-    order.sort_by_key(|&index| (core::cmp::Reverse(groups[index].bytes), groups[index].first));
+    use core::cmp::Reverse;
+    let orders: [fn(&Group) -> (Reverse<usize>, usize); 3] = [
+        |group| (Reverse(group.bytes), group.first),
+        |group| (Reverse(group.last - group.first), group.first),
+        |group| (Reverse(0), group.first),
+    ];
+    let plans = orders.into_iter().map(|key| {
+        let mut order: Vec<usize> = (0..groups.len()).collect();
+        order.sort_by_key(|&index| key(&groups[index]));
+        first_fit(groups, order)
+    });
+    let (arena, offsets) = plans.flatten().min_by_key(|(arena, _)| *arena)?;
+    for (group, offset) in groups.iter_mut().zip(offsets) {
+        group.offset = offset;
+    }
+    Some(arena)
+}
+
+/// The end of the last group, and every group's offset, if they are placed in this order.
+fn first_fit(groups: &[Group], order: Vec<usize>) -> Option<(usize, Vec<usize>)> {
+    let mut offsets = vec![0usize; groups.len()];
     // In the order of their offsets.
     let mut placed: Vec<usize> = Vec::with_capacity(order.len());
     let mut arena = 0usize;
     for index in order {
         let mut offset = 0usize;
         for &other in placed.iter().filter(|&&other| groups[other].meets(&groups[index])) {
-            let gap = groups[other].offset.saturating_sub(offset);
-            if gap >= groups[index].bytes {
+            if offsets[other].saturating_sub(offset) >= groups[index].bytes {
                 break;
             }
-            offset = offset.max(groups[other].offset + groups[other].bytes);
+            offset = offset.max(offsets[other] + groups[other].bytes);
         }
-        groups[index].offset = offset;
+        offsets[index] = offset;
         arena = arena.max(offset.checked_add(groups[index].bytes)?);
-        let at = placed.partition_point(|&other| groups[other].offset <= offset);
+        let at = placed.partition_point(|&other| offsets[other] <= offset);
         placed.insert(at, index);
     }
-    isize::try_from(arena).is_ok().then_some(arena)
+    isize::try_from(arena).is_ok().then_some((arena, offsets))
 }
