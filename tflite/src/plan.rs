@@ -6,6 +6,7 @@
 //! One after the other (the largest first, the longest-lived first, or as they come: whichever needs least) takes the
 //! first gap that fits among those that live while it does.
 
+use core::cmp::Reverse;
 use core::ops::RangeInclusive;
 
 use crate::{Error, Model, Operation};
@@ -155,8 +156,8 @@ fn bound(groups: &[Group], steps: usize) -> Option<usize> {
 
 /// Gives every group an offset; returns the end of the last. The best of three orders: no one of them wins always.
 fn arrange(groups: &mut [Group]) -> Option<usize> {
-    use core::cmp::Reverse;
-    let orders: [fn(&Group) -> (Reverse<usize>, usize); 3] = [
+    type Key = fn(&Group) -> (Reverse<usize>, usize);
+    let orders: [Key; 3] = [
         |group| (Reverse(group.bytes), group.first),
         |group| (Reverse(group.last - group.first), group.first),
         |group| (Reverse(0), group.first),
