@@ -4,8 +4,9 @@
 use std::path::PathBuf;
 
 use serde_json::Value;
+use zeropoint::layers::{Activation, Padding};
 use zeropoint::{Backend, Threads, available};
-use zeropoint_tflite::{Model, Network, Options};
+use zeropoint_tflite::{Kind, Model, Network, Operation, Options, Tensor};
 
 const NETWORKS: [&str; 6] = [
     "mobilenet_v1_0.25_128_quant",
@@ -120,4 +121,30 @@ fn whole_networks_give_the_recorded_bytes_at_every_layer() {
     }
     println!("{compared} layers");
     assert!(compared > 0);
+}
+
+/// A network of our own, through a file: a convolution that changes nothing, a sum with itself, an average.
+#[test]
+fn a_small_network_runs_on_every_backend() {
+    let codes = |name: &str, shape: &[usize]| Tensor::new(name, Kind::U8, shape).quantized(1.0, 0);
+    let mut model = Model { tensors: vec![], operators: vec![], inputs: vec![], outputs: vec![] };
+    let image = model.add(codes("image", &[1, 2, 2, 1]));
+    let weights = Tensor::new("weights", Kind::U8, &[1, 1, 1, 1]).quantized(0.5, 3).holding([5u8]);
+    let weights = model.add(weights);
+    let (stride, padding, activation) = ([1, 1], Padding::Valid, Activation::None);
+    let convolution = Operation::Conv2d { stride, dilation: [1, 1], padding, activation };
+    let same = model.apply(convolution, &[Some(image), Some(weights)], codes("same", &[1, 2, 2, 1]));
+    let twice =
+        model.apply(Operation::Add { activation }, &[Some(same), Some(same)], codes("twice", &[1, 2, 2, 1]));
+    let average = Operation::AveragePool2d { kernel: [2, 2], stride, padding, activation };
+    let average = model.apply(average, &[Some(twice)], codes("average", &[1, 1, 1, 1]));
+    (model.inputs, model.outputs) = (vec![image], vec![average]);
+
+    let model = Model::read(&model.write().unwrap()).unwrap();
+    for backend in available() {
+        let mut network = Network::new(&model, &options(Some(backend))).unwrap();
+        network.tensor_mut(network.inputs()[0]).unwrap().copy_from_slice(&[10, 20, 30, 41]);
+        network.run(&One).unwrap();
+        assert_eq!(network.tensor(network.outputs()[0]), Some(&[51u8][..]), "on {}", backend.kernel()); // 50.5
+    }
 }
