@@ -79,7 +79,7 @@ legacy_sse() {
 
 step format format
 step clippy clippy
-step test cargo test
+limit=1500 step test cargo test
 step tflite tflite
 step nostd nostd
 step docs env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --features rayon
@@ -105,7 +105,7 @@ fi
 
 if aarch64_installed; then
     # Both packages at once, as their features differ alone: nothing is built twice.
-    step aarch64-cortex-a53 aarch64 cortex-a53 test
+    limit=1500 step aarch64-cortex-a53 aarch64 cortex-a53 test
     for cpu in cortex-a76 neoverse-n1; do
         ZEROPOINT_ONLY=$(aarch64_backends "$cpu") step "aarch64-$cpu" aarch64 "$cpu" test --test check
     done
