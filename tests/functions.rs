@@ -203,6 +203,16 @@ fn softmax_is_nearest_at_any_length() {
             assert!(out.iter().zip(&signed).all(|(a, b)| (a ^ 0x80) as i8 == *b));
         }
     }
+    // A lower code, however far, breaks the tie.
+    for (scale, lower) in [(0.5, 1), (0.1, 488), (f32::MAX, 70_000)] {
+        let input = [vec![255; 512], vec![0; lower]].concat();
+        let mut out = vec![9; input.len()];
+        Softmax::new(&QuantParams::<u8>::new(scale, 0).unwrap(), 1.0)
+            .unwrap()
+            .run(input.len(), &input, &mut out)
+            .unwrap();
+        assert!(out.iter().all(|got| *got == 0), "{scale}, {lower}");
+    }
     // All the same: half a step, away from zero, up to 512; nothing beyond.
     for (depth, code) in [(511, 1), (512, 1), (513, 0), (1 << 20, 0)] {
         let mut out = vec![9; depth];

@@ -42,7 +42,8 @@ impl<C: TableCode> Softmax<C> {
         let scale = f64::from(input.scale()) * f64::from(beta);
         let mut powers = [0; 256];
         for (distance, power) in powers.iter_mut().enumerate() {
-            *power = exp_of_minus(product(distance as u32, scale));
+            // No power is nothing: 512 equal codes and a far lower one are no tie.
+            *power = exp_of_minus(product(distance as u32, scale)).max(1);
         }
         Ok(Self { powers, code: PhantomData })
     }

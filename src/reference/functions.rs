@@ -38,5 +38,8 @@ pub fn softmax<C: TableCode>(row: &[C], input: &QuantParams<C>, beta: f32) -> Ve
     let largest = row.iter().map(|x| (*x).into()).max().unwrap_or(0);
     let power = |x: &C| (f64::from(input.scale()) * beta * f64::from((*x).into() - largest)).exp();
     let sum: f64 = row.iter().map(power).sum();
+    // Powers that an f64 sum loses still break ties.
+    let equal = row.iter().filter(|x| (**x).into() == largest).count();
+    let sum = if equal < row.len() && sum == equal as f64 { sum.next_up() } else { sum };
     row.iter().map(|x| code(256.0 * power(x) / sum)).collect()
 }
