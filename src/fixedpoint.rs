@@ -18,6 +18,10 @@
 
 pub mod wide;
 
+use zeropoint_kernels::divide_away;
+
+use crate::quant::{Ties, nearest};
+
 mod sealed {
     pub trait Sealed {}
     impl Sealed for i16 {}
@@ -57,11 +61,6 @@ impl Raw for i32 {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Fixed<R, const INTEGER_BITS: u32>(R);
 
-/// `x / 2^by`, ties away from zero (RDBPOT).
-const fn divide_away(x: i64, by: u32) -> i64 {
-    if by == 0 { x } else { (x + (1 << (by - 1)) - (x < 0) as i64) >> by }
-}
-
 impl<R: Raw, const I: u32> Fixed<R, I> {
     /// Bits behind the point.
     pub const FRACTION_BITS: u32 = R::BITS - I;
@@ -78,9 +77,10 @@ impl<R: Raw, const I: u32> Fixed<R, I> {
 
     /// The number nearest to `x`, ties away from zero, or the end that `x` lies beyond; 0 for NaN.
     pub fn from_real(x: f64) -> Self {
+        // Far beyond every end; of NaN, `as` makes 0.
+        const FAR: f64 = (1i64 << 40) as f64;
         let steps = x * (1i64 << Self::FRACTION_BITS) as f64;
-        // Half a step away from zero, then what is whole; the conversion saturates.
-        Self(R::saturated((steps + if steps < 0.0 { -0.5 } else { 0.5 }) as i64))
+        Self(R::saturated(nearest(steps.clamp(-FAR, FAR), Ties::Away)))
     }
 
     /// The real number.
@@ -96,6 +96,7 @@ impl<R: Raw, const I: u32> Fixed<R, I> {
 
     /// The same number with `J` integer bits: rounded, ties away from zero, or saturated.
     pub fn rescale<const J: u32>(self) -> Fixed<R, J> {
+        const { assert!(I <= R::BITS && J <= R::BITS, "no more integer bits than there are") }
         let steps: i64 = self.0.into();
         let steps = if J >= I { divide_away(steps, J - I) } else { steps << (I - J) };
         Fixed(R::saturated(steps))

@@ -15,8 +15,8 @@
 //!   plan               every heuristic                                 plan.rs
 //!   Threads            lent by you, or Rayon                           parallel.rs
 //! available, selected  backends; ZEROPOINT_BACKEND forces one          dispatch.rs
-//! layers               convolutions and what else a network has  layers/
-//! fixedpoint           functions of reals in integers            fixedpoint.rs
+//! layers               convolutions and what else a network has        layers/
+//! fixedpoint           functions of reals in integers                  fixedpoint.rs
 //! quant                scales and zero points from real numbers        quant.rs
 //! reference            the oracle: plain and slow                      reference.rs
 //! ```

@@ -17,7 +17,7 @@ pub enum Ties {
 }
 
 /// The nearest integer to `x`, which must be small enough for an `i64`.
-fn nearest(x: f64, ties: Ties) -> i64 {
+pub(crate) fn nearest(x: f64, ties: Ties) -> i64 {
     let whole = x as i64;
     let rest = (x - whole as f64).abs();
     let tie_moves = ties == Ties::Away || whole % 2 != 0;

@@ -6,7 +6,7 @@
 
 mod common;
 
-use common::image::{Gaps, Image};
+use common::image::{Gaps, Image, gaps, windows};
 use common::matrix::Value;
 use common::pool::Scoped;
 use common::stage::{Axis, Output, Size, Stage, Values};
@@ -16,8 +16,7 @@ use proptest::sample::select;
 use proptest::test_runner::{RngSeed, TestRunner};
 use zeropoint::kernels::Dest;
 use zeropoint::layers::{
-    Conv2d, Conv2dSpec, DepthwiseConv2d, DepthwiseConv2dSpec, Padding, TransposeConv2d, TransposeConv2dSpec,
-    Window,
+    Conv2d, Conv2dSpec, DepthwiseConv2d, DepthwiseConv2dSpec, TransposeConv2d, TransposeConv2dSpec, Window,
 };
 use zeropoint::{
     Backend, Code, Error, PackOptions, Rounding, TensorMut, TensorRef, Workspace, ZeroPoint, reference,
@@ -49,27 +48,6 @@ struct Problem {
     zero_each: bool,
     threads: usize,
     seed: u64,
-}
-
-fn gaps(read: bool) -> impl Strategy<Value = Gaps> {
-    let gap = || prop_oneof![3 => Just(0usize), 1 => 1..=9usize];
-    let channel = prop_oneof![7 => Just(0usize), 1 => 1..=2usize];
-    let between = (gap(), gap(), gap(), channel).prop_map(|(n, h, w, c)| [n, h, w, c]);
-    let between = prop_oneof![1 => Just([0; 4]), 1 => between];
-    (between, prop::bool::weighted(if read { 0.1 } else { 0.0 }))
-        .prop_map(|(between, repeated)| Gaps { between, repeated })
-}
-
-fn windows() -> impl Strategy<Value = Window> {
-    let steps = || prop_oneof![3 => Just(1usize), 2 => Just(2), 1 => 3..=5usize];
-    let pads = prop::array::uniform4(0..=4usize);
-    let padding = prop_oneof![
-        1 => Just(Padding::Valid),
-        2 => Just(Padding::Same),
-        1 => pads.prop_map(|[top, bottom, left, right]| Padding::Explicit { top, bottom, left, right }),
-    ];
-    (steps(), steps(), prop_oneof![3 => Just([1, 1]), 1 => prop::array::uniform2(1..=3usize)], padding)
-        .prop_map(|(down, across, dilation, padding)| Window { stride: [down, across], dilation, padding })
 }
 
 fn stages(dest: Dest) -> impl Strategy<Value = Stage> {

@@ -81,6 +81,28 @@ fn errors_in_32_bits_are_within_their_bounds() {
     bound!(many32(low, high), i32, 5, 155, logistic, |x: f64| 1.0 / (1.0 + (-x).exp()));
 }
 
+/// What an implementation in integers of any size says; bounds would let small faults pass.
+#[test]
+fn steps_are_those_of_semantics_9() {
+    fn steps<const I: u32>(f: impl Fn(Fixed<i32, I>) -> Fixed<i32, 0>, pairs: &[(i32, i32)]) {
+        for (x, expected) in pairs {
+            assert_eq!(f(Fixed::from_raw(*x)).raw(), *expected, "of {x} with {I} integer bits");
+        }
+    }
+    let pairs =
+        [(-1_000_000_007, 725), (-67_108_864, 790_015_308), (-12_345_678, 1_786_631_188), (-1, 2_147_483_124)];
+    steps::<5>(exp_of_negative, &pairs);
+    let pairs = [(-1_000_000_007, 1_348_018_216), (-67_108_864, 2_081_412_406), (-12_345_678, 2_135_173_001)];
+    steps::<0>(exp_of_negative, &pairs);
+    steps::<0>(one_over_one_plus, &[(123_456_789, 2_030_738_432), (i32::MAX, 1_073_741_820)]);
+    steps::<0>(one_minus_over_one_plus, &[(123_456_789, 1_913_993_216), (2_000_000_011, 76_364_056)]);
+    let pairs = [(-300_000_001, -2_098_890_980), (1, 260), (98_765_432, 1_345_693_172)];
+    steps(tanh::<i32, 4, 5>, &pairs);
+    let pairs = [(i32::MIN, 241), (-300_000_001, 207_524_267), (-1, 1_073_741_699), (98_765_432, 1_451_891_820)];
+    steps::<4>(logistic, &pairs);
+    assert_eq!(Fixed::<i32, 0>::from_real(0.499_999_999_999_999_94 / 2f64.powi(31)).raw(), 0);
+}
+
 #[test]
 fn odd_functions_are_odd_and_ends_are_exact() {
     for raw in i16::MIN + 1..=i16::MAX {

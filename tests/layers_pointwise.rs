@@ -6,7 +6,7 @@
 
 mod common;
 
-use common::image::{Gaps, Image};
+use common::image::{Gaps, Image, gaps, windows};
 use common::matrix::Value;
 use common::pool::Scoped;
 use common::{Rng, seed};
@@ -15,8 +15,8 @@ use proptest::sample::select;
 use proptest::test_runner::{RngSeed, TestRunner};
 use zeropoint::layers::{
     Activation, Add, AveragePool2d, AveragePool2dSpec, AverageTies, BinarySpec, Concat, ConcatRequantize,
-    ConcatSpec, Dequantize, Dimension, MaxPool2d, MaxPool2dSpec, Mean, MeanSpec, Mul, Pad, PadSpec, Padding,
-    Quantize, Relu, Relu6, Requantize, RequantizeSpec, Sub, Window,
+    ConcatSpec, Dequantize, Dimension, MaxPool2d, MaxPool2dSpec, Mean, MeanSpec, Mul, Pad, PadSpec, Quantize,
+    Relu, Relu6, Requantize, RequantizeSpec, Sub, Window,
 };
 use zeropoint::quant::Ties;
 use zeropoint::{Code, Error, OutputCode, QuantParams, Rounding, TensorMut, reference};
@@ -100,15 +100,6 @@ struct Problem {
     seed: u64,
 }
 
-fn gaps(read: bool) -> impl Strategy<Value = Gaps> {
-    let gap = || prop_oneof![3 => Just(0usize), 1 => 1..=9usize];
-    let channel = prop_oneof![7 => Just(0usize), 1 => 1..=2usize];
-    let between = (gap(), gap(), gap(), channel).prop_map(|(n, h, w, c)| [n, h, w, c]);
-    let between = prop_oneof![1 => Just([0; 4]), 1 => between];
-    (between, prop::bool::weighted(if read { 0.1 } else { 0.0 }))
-        .prop_map(|(between, repeated)| Gaps { between, repeated })
-}
-
 /// Scales of one size, mostly, so that results are not all clamped, and never so far apart that a
 /// factor is refused; powers of two make ties.
 fn params() -> impl Strategy<Value = Params> {
@@ -116,18 +107,6 @@ fn params() -> impl Strategy<Value = Params> {
     let exponent = prop_oneof![8 => -3..=3i32, 1 => -10..=10i32];
     let zero = prop_oneof![1 => Just(0u8), 1 => Just(255), 1 => Just(128), 3 => any::<u8>()];
     (fraction, exponent, zero).prop_map(|(f, e, zero)| Params { scale: f * 2.0f32.powi(e - 4), zero })
-}
-
-fn windows() -> impl Strategy<Value = Window> {
-    let steps = || prop_oneof![3 => Just(1usize), 2 => Just(2), 1 => 3..=5usize];
-    let pads = prop::array::uniform4(0..=4usize);
-    let padding = prop_oneof![
-        1 => Just(Padding::Valid),
-        2 => Just(Padding::Same),
-        1 => pads.prop_map(|[top, bottom, left, right]| Padding::Explicit { top, bottom, left, right }),
-    ];
-    (steps(), steps(), prop_oneof![3 => Just([1, 1]), 1 => prop::array::uniform2(1..=3usize)], padding)
-        .prop_map(|(down, across, dilation, padding)| Window { stride: [down, across], dilation, padding })
 }
 
 fn problems(kind: Kind) -> impl Strategy<Value = Problem> {

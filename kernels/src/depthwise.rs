@@ -254,7 +254,7 @@ pub(crate) unsafe fn run<K: Microkernel>(run: &DepthwiseRun<'_>) {
     let plain = e.col_stride == 1 && matches!(e.finish.row_bias, PerRow::One(_));
     // SAFETY: our caller's clauses.
     unsafe {
-        if common && plain && !K::ONE_LOOP && !K::Lanes::RULE_AT_RUN_TIME {
+        if common && plain && !K::Lanes::RULE_AT_RUN_TIME {
             with_finisher::<K::Lanes, _>(e, Line::<K>(run, PhantomData));
         } else {
             K::enter_depthwise::<Rest>(run);

@@ -71,6 +71,6 @@ pub use microkernel::{Direct, Microkernel, Registers, Tile};
 pub use packing::{Form, Gather, NoGather, PackRun, Side};
 pub use panel::{Elem, Panel, Strides};
 pub use proof::{Proof, Shares};
-pub use rounding::{Multiplier, Rounding, float_even};
+pub use rounding::{Multiplier, Rounding, divide_away, float_even};
 pub use tensor::{Strip, Strips, TensorMut, TensorRef};
 pub use view::{MatMut, MatRef, Quantized, ZeroPoint};

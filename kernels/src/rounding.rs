@@ -109,8 +109,12 @@ const fn divide_up(x: i64, e: u32) -> i64 {
     if e == 0 { x } else { (x + (1 << (e - 1))) >> e }
 }
 
-/// `x / 2^e`, ties away from zero (RDBPOT).
-const fn divide_away(x: i64, e: u32) -> i64 {
+/// `x / 2^e`, ties away from zero (RDBPOT of semantics.md 5.1), e < 63; |x| is less than 2^63 - 2^62.
+///
+/// ```
+/// assert_eq!([12, -12, 5].map(|x| zeropoint_kernels::divide_away(x, 3)), [2, -2, 1]);
+/// ```
+pub const fn divide_away(x: i64, e: u32) -> i64 {
     if e == 0 { x } else { (x + (1 << (e - 1)) - (x < 0) as i64) >> e }
 }
 

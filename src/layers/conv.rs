@@ -7,8 +7,9 @@ use zeropoint_kernels::bytes::codes;
 use zeropoint_kernels::{Blocks, Code, Element, Error, MatMut, MatRef, TensorMut, TensorRef, ZeroPoint};
 
 use super::gather::Windows;
+use super::run;
 use super::window::{Axis, Window, limit};
-use crate::parallel::{self, Serial};
+use crate::parallel;
 use crate::{Gemm, PackOptions, Packed, Stages, Threads, Workspace, plan};
 
 /// What a convolution is made of, but for its output stages.
@@ -90,13 +91,14 @@ impl<L: Code, O: Element> Conv2d<L, O> {
             return Err(Error::Divisor { argument: "groups", value: spec.groups, of: outputs });
         }
         let each = outputs / spec.groups;
-        let taps: Vec<[usize; 2]> = (0..height).flat_map(|y| (0..width).map(move |x| [y, x])).collect();
-        let groups = (0..spec.groups).map(|group| {
+        let taps: [Vec<usize>; 2] = [(0..height).collect(), (0..width).collect()];
+        let mut groups = room(spec.groups)?;
+        for group in 0..spec.groups {
             let columns = group * each..(group + 1) * each;
-            product(spec.weights, spec.weight_zero_point, columns, &taps, spec.pack, stages)
-        });
+            groups.push(product(spec.weights, spec.weight_zero_point, columns, &taps, spec.pack, stages)?);
+        }
         Ok(Self {
-            groups: groups.collect::<Result<_, _>>()?,
+            groups,
             kernel: [height, width],
             channels,
             window: spec.window,
@@ -133,33 +135,14 @@ impl<L: Code, O: Element> Conv2d<L, O> {
         workspace_bytes(&self.groups, threads)
     }
 
-    /// A workspace for serial runs.
-    pub fn workspace(&self) -> Workspace<'static> {
-        self.workspace_for(1)
-    }
+    run::workspaces!();
 
-    /// A workspace for runs on up to `threads` threads.
-    pub fn workspace_for(&self, threads: usize) -> Workspace<'static> {
-        Workspace::new(self.workspace_bytes(threads).unwrap_or(0))
-    }
-
-    /// Runs serially.
-    ///
-    /// # Errors
-    /// [`Error::TensorShape`], [`Error::Workspace`].
-    pub fn run(
-        &self,
-        input: TensorRef<'_, L>,
-        out: TensorMut<'_, O>,
-        workspace: &mut Workspace<'_>,
-    ) -> Result<(), Error> {
-        self.run_on(&Serial, input, out, workspace)
-    }
+    run::serial!(L, O, workspace);
 
     /// Runs on threads lent by the caller. The bits do not depend on them.
     ///
     /// # Errors
-    /// As [`Conv2d::run`]; [`Error::Threads`].
+    /// [`Error::TensorShape`], [`Error::Limit`] if an image is too large, [`Error::Workspace`], [`Error::Threads`].
     pub fn run_on(
         &self,
         threads: &dyn Threads,
@@ -186,25 +169,34 @@ impl<L: Code, O: Element> Conv2d<L, O> {
     }
 }
 
-/// The product of a convolution with some taps of some output channels.
+/// Room for so many layers' parts, if there is memory for it.
+pub(crate) fn room<T>(count: usize) -> Result<Vec<T>, Error> {
+    let mut parts = Vec::new();
+    let bytes = count.saturating_mul(size_of::<T>());
+    parts.try_reserve_exact(count).map_err(|_| Error::Memory { argument: "weights", bytes })?;
+    Ok(parts)
+}
+
+/// The product of a convolution with some taps, down and across, of some output channels.
 pub(crate) fn product<W: Code, O: Element>(
     weights: TensorRef<'_, W>,
     zero_point: ZeroPoint<'_>,
     columns: core::ops::Range<usize>,
-    taps: &[[usize; 2]],
+    [down, across]: &[Vec<usize>; 2],
     options: PackOptions,
     stages: &Stages<'_, O>,
 ) -> Result<Gemm<'static, O>, Error> {
     let [.., channels] = weights.shape();
-    let (n, overflow) = (columns.len(), Error::Overflow { argument: "weights", a: taps.len(), b: channels });
-    let k = taps.len().checked_mul(channels).ok_or(overflow)?;
-    let count = k.checked_mul(n).ok_or(overflow)?;
+    // A kernel has at most 32,767 taps either way.
+    let (n, taps) = (columns.len(), down.len() * across.len());
+    let k = taps.checked_mul(channels).ok_or(Error::Overflow { argument: "weights", a: taps, b: channels })?;
     // Each column together.
-    let mut dense = Vec::new();
-    dense.try_reserve_exact(count).map_err(|_| Error::Memory { argument: "weights", bytes: count })?;
+    let mut dense = room(k.checked_mul(n).ok_or(Error::Overflow { argument: "weights", a: k, b: n })?)?;
     for o in columns.clone() {
-        for [y, x] in taps {
-            dense.extend((0..channels).filter_map(|c| weights.get([o, *y, *x, c])));
+        for y in down {
+            for x in across {
+                dense.extend((0..channels).filter_map(|c| weights.get([o, *y, *x, c])));
+            }
         }
     }
     let zero_point = match zero_point {

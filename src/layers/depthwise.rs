@@ -8,10 +8,11 @@ use zeropoint_kernels::{
     Backend, Code, Depthwise, DepthwiseShape, Element, Error, Strip, Strips, TensorMut, TensorRef, ZeroPoint,
 };
 
+use super::run;
 use super::window::{Axis, Window, limit};
 use crate::lower::{self, OwnedStages};
 use crate::packed::{Aligned, aligned};
-use crate::parallel::{self, Serial};
+use crate::parallel;
 use crate::{Stages, Threads, Workspace, dispatch, plan};
 
 /// What a depthwise convolution is made of, but for its output stages.
@@ -209,23 +210,12 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
         Ok(Workspace::new(self.workspace_bytes(input, threads)?))
     }
 
-    /// Runs serially.
-    ///
-    /// # Errors
-    /// [`Error::TensorShape`], [`Error::Workspace`].
-    pub fn run(
-        &self,
-        input: TensorRef<'_, L>,
-        out: TensorMut<'_, O>,
-        workspace: &mut Workspace<'_>,
-    ) -> Result<(), Error> {
-        self.run_on(&Serial, input, out, workspace)
-    }
+    run::serial!(L, O, workspace);
 
     /// Runs on threads lent by the caller. The bits do not depend on them.
     ///
     /// # Errors
-    /// As [`DepthwiseConv2d::run`]; [`Error::Threads`].
+    /// [`Error::TensorShape`], [`Error::Limit`] if an image is too large, [`Error::Workspace`], [`Error::Threads`].
     pub fn run_on(
         &self,
         threads: &dyn Threads,
@@ -248,8 +238,7 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
         if bytes.len() < slot {
             return Err(Error::Workspace { needed: slot, got: bytes.len() });
         }
-        let lines =
-            if threads.threads() < 2 { out_height } else { plan::strip(batch * out_height, threads.threads()) };
+        let lines = plan::strip(batch * out_height, threads.threads());
         let padded = Padded {
             input: input.bytes(),
             axes,

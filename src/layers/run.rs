@@ -15,10 +15,7 @@ pub(crate) fn strips<O: Element>(
     work: impl Fn(Strip<'_, O>) -> Result<(), Error> + Sync,
 ) -> Result<(), Error> {
     let [batch, height, ..] = out.shape();
-    let lines = match threads.threads() {
-        ..2 => height,
-        threads => plan::strip(batch.saturating_mul(height), threads),
-    };
+    let lines = plan::strip(batch.saturating_mul(height), threads.threads());
     parallel::each(threads, &Strips::new(out, lines), work)
 }
 
@@ -82,8 +79,22 @@ pub(crate) fn shape(argument: &'static str, expected: [usize; 4], got: [usize; 4
     if expected == got { Ok(()) } else { Err(Error::TensorShape { argument, expected, got }) }
 }
 
-/// `run` of a layer with one input, by its `run_on`.
+/// `run` of a layer with one input, by its `run_on`; in a workspace, if so.
 macro_rules! serial {
+    ($input:ty, $output:ty, workspace) => {
+        /// Runs serially.
+        ///
+        /// # Errors
+        /// As `run_on`.
+        pub fn run(
+            &self,
+            input: TensorRef<'_, $input>,
+            out: TensorMut<'_, $output>,
+            workspace: &mut Workspace<'_>,
+        ) -> Result<(), Error> {
+            self.run_on(&$crate::parallel::Serial, input, out, workspace)
+        }
+    };
     ($input:ty, $output:ty) => {
         /// Runs serially.
         ///
@@ -95,3 +106,19 @@ macro_rules! serial {
     };
 }
 pub(crate) use serial;
+
+/// Workspaces of a layer that needs the same whatever the image, by its `workspace_bytes`.
+macro_rules! workspaces {
+    () => {
+        /// A workspace for serial runs.
+        pub fn workspace(&self) -> Workspace<'static> {
+            self.workspace_for(1)
+        }
+
+        /// A workspace for runs on up to `threads` threads.
+        pub fn workspace_for(&self, threads: usize) -> Workspace<'static> {
+            Workspace::new(self.workspace_bytes(threads).unwrap_or(0))
+        }
+    };
+}
+pub(crate) use workspaces;

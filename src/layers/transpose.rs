@@ -8,9 +8,9 @@ use core::marker::PhantomData;
 
 use zeropoint_kernels::{Code, Element, Error, TensorMut, TensorRef, ZeroPoint};
 
-use super::conv::{Product, product, workspace_bytes};
+use super::conv::{Product, product, room, workspace_bytes};
+use super::run;
 use super::window::{Axis, Window};
-use crate::parallel::Serial;
 use crate::{Gemm, PackOptions, Stages, Threads, Workspace};
 
 /// What a transposed convolution is made of, but for its output stages.
@@ -95,11 +95,12 @@ impl<L: Code, O: Element> TransposeConv2d<L, O> {
         ZeroPoint::One(spec.input_zero_point).check("input_zero_point", 0, L::RANGE.0, L::RANGE.1)?;
         spec.weight_zero_point.check("weight_zero_point", outputs, W::RANGE.0, W::RANGE.1)?;
         let [down, across] = spec.window.placed([height, width], spec.output)?;
-        let (mut phases, mut products) = (Vec::new(), Vec::new());
+        let count = down.stride.min(spec.output[0]) * across.stride.min(spec.output[1]);
+        let (mut phases, mut products) = (room(count)?, room(count)?);
         for y in 0..down.stride.min(spec.output[0]) {
             for x in 0..across.stride.min(spec.output[1]) {
                 let ((ys, down), (xs, across)) = (taps(down, y), taps(across, x));
-                let taps: Vec<_> = ys.iter().flat_map(|y| xs.iter().map(move |x| [*y, *x])).collect();
+                let taps = [ys, xs];
                 phases.push(Phase { start: [y, x], axes: [down, across] });
                 products.push(product(
                     spec.weights,
@@ -131,33 +132,14 @@ impl<L: Code, O: Element> TransposeConv2d<L, O> {
         workspace_bytes(&self.products, threads)
     }
 
-    /// A workspace for serial runs.
-    pub fn workspace(&self) -> Workspace<'static> {
-        self.workspace_for(1)
-    }
+    run::workspaces!();
 
-    /// A workspace for runs on up to `threads` threads.
-    pub fn workspace_for(&self, threads: usize) -> Workspace<'static> {
-        Workspace::new(self.workspace_bytes(threads).unwrap_or(0))
-    }
-
-    /// Runs serially.
-    ///
-    /// # Errors
-    /// [`Error::TensorShape`], [`Error::Workspace`].
-    pub fn run(
-        &self,
-        input: TensorRef<'_, L>,
-        out: TensorMut<'_, O>,
-        workspace: &mut Workspace<'_>,
-    ) -> Result<(), Error> {
-        self.run_on(&Serial, input, out, workspace)
-    }
+    run::serial!(L, O, workspace);
 
     /// Runs on threads lent by the caller. The bits do not depend on them.
     ///
     /// # Errors
-    /// As [`TransposeConv2d::run`]; [`Error::Threads`].
+    /// [`Error::TensorShape`], [`Error::Limit`] if an image is too large, [`Error::Workspace`], [`Error::Threads`].
     pub fn run_on(
         &self,
         threads: &dyn Threads,

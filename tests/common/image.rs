@@ -1,5 +1,7 @@
 //! Images in memory with gaps, so that most of the views are parts of larger ones.
 
+use proptest::prelude::*;
+use zeropoint::layers::{Padding, Window};
 use zeropoint::{TensorMut, TensorRef};
 
 use super::Rng;
@@ -59,4 +61,27 @@ impl<T: Value> Image<T> {
         }
         format!("the gap at offset {offset}")
     }
+}
+
+/// Any gaps; none, half of the time.
+pub fn gaps(read: bool) -> impl Strategy<Value = Gaps> {
+    let gap = || prop_oneof![3 => Just(0usize), 1 => 1..=9usize];
+    let channel = prop_oneof![7 => Just(0usize), 1 => 1..=2usize];
+    let between = (gap(), gap(), gap(), channel).prop_map(|(n, h, w, c)| [n, h, w, c]);
+    let between = prop_oneof![1 => Just([0; 4]), 1 => between];
+    (between, prop::bool::weighted(if read { 0.1 } else { 0.0 }))
+        .prop_map(|(between, repeated)| Gaps { between, repeated })
+}
+
+/// Any way for a kernel to move.
+pub fn windows() -> impl Strategy<Value = Window> {
+    let steps = || prop_oneof![3 => Just(1usize), 2 => Just(2), 1 => 3..=5usize];
+    let pads = prop::array::uniform4(0..=4usize);
+    let padding = prop_oneof![
+        1 => Just(Padding::Valid),
+        2 => Just(Padding::Same),
+        1 => pads.prop_map(|[top, bottom, left, right]| Padding::Explicit { top, bottom, left, right }),
+    ];
+    (steps(), steps(), prop_oneof![3 => Just([1, 1]), 1 => prop::array::uniform2(1..=3usize)], padding)
+        .prop_map(|(down, across, dilation, padding)| Window { stride: [down, across], dilation, padding })
 }

@@ -2,8 +2,7 @@
 //!
 //! Instruction: `udot` by element adds to each of 4 sums the products of 4 k of a column with 4 k of a row, which are an
 //! element of a register of lhs. A register of lhs is 16 k of a row, so rows are read where they are. Registers:
-//! 16 accumulators (8 rows x 2), 8 lhs, a
-//! register of rhs and the one that follows.
+//! 16 accumulators (8 rows x 2), 8 lhs, a register of rhs and the one that follows.
 //! ```text
 //! one step, 16 k                            rhs panel: 4 k of each of 8 columns, 4 times
 //!   ldr   l[i] = row i, k..k+16               00 10 20 30 | 01 11 21 31 | ..       r[0], r[1]
