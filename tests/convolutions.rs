@@ -16,7 +16,8 @@ use proptest::sample::select;
 use proptest::test_runner::{RngSeed, TestRunner};
 use zeropoint::kernels::Dest;
 use zeropoint::layers::{
-    Conv2d, Conv2dSpec, DepthwiseConv2d, DepthwiseConv2dSpec, TransposeConv2d, TransposeConv2dSpec, Window,
+    Conv2d, Conv2dSpec, DepthwiseConv2d, DepthwiseConv2dSpec, Padding, TransposeConv2d, TransposeConv2dSpec,
+    Window,
 };
 use zeropoint::{
     Backend, Code, Error, PackOptions, Rounding, TensorMut, TensorRef, Workspace, ZeroPoint, reference,
@@ -261,6 +262,41 @@ fn convolutions_are_those_of_the_reference() {
 #[test]
 fn depthwise_convolutions_are_those_of_the_reference() {
     check(Kind::Depthwise);
+}
+
+/// What most networks have: each width of a tile and beside it, each type of output, whatever the random ones met.
+#[test]
+fn depthwise_kernels_of_three_by_three_at_every_width() {
+    let backends = backends();
+    let rounding = |i: usize| [Some(Rounding::DoubleAway), Some(Rounding::DoubleUp), None][i % 3];
+    for (i, width) in (1..=15).flat_map(|width| [1, 2].map(|stride| (stride, width))).enumerate() {
+        let (stride, width) = width;
+        for (j, dest) in [Dest::U8, Dest::I8, Dest::I32, Dest::F32].into_iter().enumerate() {
+            let stage = Stage {
+                axis: Axis::Columns,
+                rounding: rounding(i / 2 + j),
+                zero_point: true,
+                bias: Size::Usual,
+                ..Stage::PLAIN
+            };
+            let problem = Problem {
+                kind: Kind::Depthwise,
+                signed: (i % 4 > 1, j % 2 > 0),
+                dest,
+                image: [1, 3, width],
+                kernel: [3, 3],
+                window: Window { stride: [1, stride], padding: Padding::Same, ..Window::default() },
+                groups: 1,
+                channels: [35, 1],
+                gaps: [Gaps::default(); 2],
+                stage,
+                zero_each: false,
+                threads: 1,
+                seed: seed() + i as u64,
+            };
+            problem.check(&backends).unwrap_or_else(|error| panic!("{problem:?}: {error}"));
+        }
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ use zeropoint::layers::{
     Relu, Relu6, Requantize, RequantizeSpec, Sub, Window,
 };
 use zeropoint::quant::Ties;
-use zeropoint::{Code, Error, OutputCode, QuantParams, Rounding, TensorMut, reference};
+use zeropoint::{Code, Error, OutputCode, QuantParams, Rounding, TensorMut, TensorRef, reference};
 
 const RULES: [Rounding; 6] = [
     Rounding::DoubleAway,
@@ -401,4 +401,23 @@ fn pools_are_those_of_the_reference() {
 #[test]
 fn moved_codes_are_those_of_the_reference() {
     KINDS[11..].iter().copied().for_each(check);
+}
+
+/// All pairs of codes, at scales that nearly cancel: a small output scale shows every bit of the operands' rescaling.
+#[test]
+fn sums_of_all_codes_are_those_of_the_reference() {
+    let codes: Vec<u8> = (0..=255).collect();
+    let lhs = TensorRef::nhwc(&codes, [1, 256, 1, 1]).unwrap();
+    let rhs = TensorRef::nhwc(&codes, [1, 1, 256, 1]).unwrap();
+    let params = |scale, zero| QuantParams::<u8>::new(scale, zero).unwrap();
+    let old = Image::<u8>::random([1, 256, 256, 1], Gaps::default(), &Rng::new(seed()));
+    for (i, scale) in [1e-2, 1e-3, 1e-4, 3e-5, 1e-5, 3e-6].into_iter().enumerate() {
+        let rounding = RULES[i % RULES.len()];
+        let operands = (params(1.0, 3), params(std::f32::consts::FRAC_1_SQRT_2, 250 - i as i32));
+        let mut spec = BinarySpec::new(operands.0, operands.1, params(scale, 128));
+        spec.rounding = rounding;
+        let (add, sub) = (Add::new(&spec).unwrap(), Sub::new(&spec).unwrap());
+        compare(&old, |out| add.run(lhs, rhs, out), |out| reference::add(&spec, lhs, rhs, out)).unwrap();
+        compare(&old, |out| sub.run(lhs, rhs, out), |out| reference::sub(&spec, lhs, rhs, out)).unwrap();
+    }
 }
