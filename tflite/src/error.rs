@@ -71,6 +71,8 @@ pub enum Error {
     ZeroPoint { tensor: usize, name: String, index: usize, zero_point: i64, kind: Kind },
     /// What an operator's layer refuses.
     Layer { operator: usize, name: &'static str, error: Box<zeropoint::Error> },
+    /// An operator that does not exist.
+    NoOperator { operator: usize, count: usize },
     /// An operator in a form that no layer has.
     Unsupported { operator: usize, name: &'static str, what: &'static str },
     /// Memory for all activations is more than a computer can address.
@@ -107,6 +109,7 @@ impl fmt::Display for Error {
                 write!(f, "operator {operator} ({name}): options of type {found}, not {expected}")
             }
             Self::Layer { operator, name, error } => write!(f, "operator {operator} ({name}): {error}"),
+            Self::NoOperator { operator, count } => write!(f, "operator {operator}: there are {count}"),
             Self::Unsupported { operator, name, what } => {
                 write!(f, "operator {operator} ({name}): {what} is not supported")
             }

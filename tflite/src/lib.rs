@@ -15,5 +15,5 @@ mod write;
 
 pub use error::Error;
 pub use model::{Kind, Model, Operation, Operator, Quantization, Tensor};
-pub use network::{Network, Options, Rules};
+pub use network::{Memory, Network, Options, Rules};
 pub use plan::{ALIGN, Place, Plan};

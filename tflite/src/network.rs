@@ -58,6 +58,17 @@ struct Step {
     packed: usize,
 }
 
+/// Bytes of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Of all activations, which share one block.
+    pub activations: usize,
+    /// Of packed weights.
+    pub packed: usize,
+    /// Of what layers use and do not keep.
+    pub workspace: usize,
+}
+
 /// A prepared network with the memory of its activations.
 ///
 /// One `Network` runs one picture at a time; make one for each that should run at the same time.
@@ -91,7 +102,7 @@ impl Network {
             steps.push(Step {
                 name: operator.name,
                 inputs: activations.collect(),
-                output: operator.outputs[0],
+                output: operator.outputs.first().copied().unwrap_or_default(),
                 run: prepared.run,
                 explanation: prepared.explanation,
                 packed: prepared.packed,
@@ -138,9 +149,10 @@ impl Network {
         self.steps.get(operator).map(|step| (step.name, &*step.explanation))
     }
 
-    /// Bytes of all activations, of packed weights, of workspace.
-    pub fn memory(&self) -> [usize; 3] {
-        [self.arena.len(), self.steps.iter().map(|step| step.packed).sum(), self.workspace_bytes]
+    /// What a network holds while it runs.
+    pub fn memory(&self) -> Memory {
+        let packed = self.steps.iter().map(|step| step.packed).sum();
+        Memory { activations: self.arena.len(), packed, workspace: self.workspace_bytes }
     }
 
     /// The bytes of an activation; others may have taken their place since they were written.
@@ -156,9 +168,10 @@ impl Network {
     /// Runs one operator.
     ///
     /// # Errors
-    /// [`Error::Layer`].
+    /// [`Error::Layer`]; [`Error::NoOperator`] if there are not so many.
     pub fn step(&mut self, operator: usize, threads: &dyn Threads) -> Result<(), Error> {
-        let Some(step) = self.steps.get(operator) else { return Ok(()) };
+        let count = self.steps.len();
+        let step = self.steps.get(operator).ok_or(Error::NoOperator { operator, count })?;
         let layer = |error| Error::Layer { operator, name: step.name, error: Box::new(error) };
         let place = |tensor: usize| self.places[tensor].clone().unwrap_or(0..0);
         let to = place(step.output);

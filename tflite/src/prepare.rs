@@ -8,7 +8,7 @@ use zeropoint::{
 };
 
 use crate::network::{Options, Run};
-use crate::{Error, Kind, Model, Operation, Operator, Tensor};
+use crate::{Error, Kind, Model, Operation, Operator, Quantization, Tensor};
 
 /// An operator on its way to a step.
 pub(crate) struct Preparing<'m> {
@@ -68,8 +68,9 @@ impl<'m> Preparing<'m> {
         index.map(|index| &self.model.tensors[index]).ok_or_else(|| self.unsupported("a missing input"))
     }
 
-    fn output(&self) -> &'m Tensor {
-        &self.model.tensors[self.operator.outputs[0]]
+    fn output(&self) -> Result<&'m Tensor, Error> {
+        let index = self.operator.outputs.first();
+        index.map(|index| &self.model.tensors[*index]).ok_or_else(|| self.unsupported("a missing output"))
     }
 
     fn extents(&self, tensor: &Tensor) -> Result<[usize; 4], Error> {
@@ -77,9 +78,12 @@ impl<'m> Preparing<'m> {
     }
 
     fn params<C: OutputCode>(&self, tensor: &Tensor) -> Result<QuantParams<C>, Error> {
-        let quantization = tensor.quantization.as_ref().filter(|quantization| quantization.scales.len() == 1);
-        let quantization = quantization.ok_or_else(|| self.unsupported("an activation without one scale"))?;
-        self.layer(QuantParams::new(quantization.scales[0], quantization.zero_points[0]))
+        match &tensor.quantization {
+            Some(Quantization { scales, zero_points, .. }) if scales.len() == 1 && zero_points.len() == 1 => {
+                self.layer(QuantParams::new(scales[0], zero_points[0]))
+            }
+            _ => Err(self.unsupported("an activation without one scale")),
+        }
     }
 
     fn constant(&self, tensor: &'m Tensor) -> Result<&'m [u8], Error> {
@@ -88,8 +92,18 @@ impl<'m> Preparing<'m> {
 
     /// The operator as a step, by the types of its activations.
     pub fn step(&self) -> Result<Prepared, Error> {
-        let (input, output) = (self.input(0)?, self.output());
+        let (input, output) = (self.input(0)?, self.output()?);
+        let either = matches!(
+            self.operator.operation,
+            Operation::Add { .. } | Operation::Sub { .. } | Operation::Mul { .. }
+        );
+        if input.data.is_some() && !either {
+            return Err(self.unsupported("a constant in the place of an activation"));
+        }
         if let Operation::Reshape = self.operator.operation {
+            if input.bytes() != output.bytes() {
+                return Err(self.unsupported("an output of another size than the input"));
+            }
             return Ok(Prepared::plain(|_, inputs, out| {
                 out.copy_from_slice(inputs[0]);
                 Ok(())
@@ -108,10 +122,10 @@ impl<'m> Preparing<'m> {
         if self.operator.operation != Operation::Quantize {
             return Err(self.unsupported("an output of another type than the input"));
         }
-        let mut spec = RequantizeSpec::new(self.params::<I>(self.input(0)?)?, self.params::<O>(self.output())?);
+        let mut spec = RequantizeSpec::new(self.params::<I>(self.input(0)?)?, self.params::<O>(self.output()?)?);
         spec.rounding = self.options.rules.of(&self.operator.operation);
         let layer = self.layer(Requantize::new(&spec))?;
-        let shape = self.extents(self.output())?;
+        let shape = self.extents(self.output()?)?;
         Ok(Prepared::plain(move |threads, inputs, out| {
             layer.run_on(
                 threads,
@@ -123,7 +137,7 @@ impl<'m> Preparing<'m> {
 
     /// Operators whose activations have one type.
     fn codes<C: Code + OutputCode + TableCode>(&self) -> Result<Prepared, Error> {
-        let (input, output) = (self.input(0)?, self.output());
+        let (input, output) = (self.input(0)?, self.output()?);
         let (from, to) = (self.extents(input)?, self.extents(output)?);
         let params = || self.params::<C>(input);
         let rounding = self.options.rules.of(&self.operator.operation);
@@ -230,7 +244,7 @@ impl<'m> Preparing<'m> {
 
     /// Layers with weights.
     fn weighted<C: Code + OutputCode, W: Code>(&self) -> Result<Prepared, Error> {
-        let (input, weights, output) = (self.input(0)?, self.input(1)?, self.output());
+        let (input, weights, output) = (self.input(0)?, self.input(1)?, self.output()?);
         let (from, to, kernel) = (self.extents(input)?, self.extents(output)?, self.extents(weights)?);
         let data = codes::<W>(self.constant(weights)?);
         let (params, out_params) = (self.params::<C>(input)?, self.params::<C>(output)?);
@@ -245,11 +259,9 @@ impl<'m> Preparing<'m> {
             [one] => PerAxis::One(one),
             _ => PerAxis::PerColumn(&multipliers),
         };
-        let same = quantization.zero_points.iter().all(|zero| *zero == quantization.zero_points[0]);
-        let weight_zero_point = if same {
-            ZeroPoint::One(quantization.zero_points[0])
-        } else {
-            ZeroPoint::Each(&quantization.zero_points)
+        let weight_zero_point = match &quantization.zero_points[..] {
+            [one, rest @ ..] if rest.iter().all(|zero| zero == one) => ZeroPoint::One(*one),
+            zeros => ZeroPoint::Each(zeros),
         };
         let activation = match self.operator.operation {
             Operation::Conv2d { activation, .. }
@@ -316,7 +328,14 @@ impl<'m> Preparing<'m> {
                 Prepared { run, explanation, packed: 2 * data.len(), workspace }
             }
             _ => {
-                let [outputs, inputs] = [kernel[2], kernel[3]];
+                let [_, _, outputs, inputs] = kernel;
+                let rows = from.iter().product::<usize>().checked_div(inputs).unwrap_or(0);
+                if kernel[..2] != [1, 1]
+                    || from.iter().product::<usize>() != rows * inputs
+                    || to.iter().product::<usize>() != rows * outputs
+                {
+                    return Err(self.unsupported("weights or an output that do not fit the input"));
+                }
                 let spec = FullyConnectedSpec {
                     weights: self.layer(MatRef::row_major(data, outputs, inputs))?,
                     weight_zero_point,
@@ -328,7 +347,6 @@ impl<'m> Preparing<'m> {
                 let packed = layer.product().packed().as_bytes().len();
                 let explanation = layer.product().packed().backend().kernel().to_owned();
                 let run: Run = Box::new(move |threads, activations, out, workspace| {
-                    let rows = activations[0].len() / inputs.max(1);
                     let input = MatRef::row_major(codes::<C>(activations[0]), rows, inputs)?;
                     layer.run_on(threads, input, MatMut::row_major(codes_mut::<C>(out), rows, outputs)?, workspace)
                 });

@@ -48,9 +48,7 @@ fn from_environment(variable: &str) -> Option<PathBuf> {
 }
 
 fn model(directory: &std::path::Path, name: &str) -> Model {
-    let path = directory.join(name).with_extension("tflite");
-    // `with_extension` would cut names that have a point.
-    let path = path.with_file_name(format!("{name}.tflite"));
+    let path = directory.join(format!("{name}.tflite"));
     Model::read(&std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))).unwrap()
 }
 
@@ -65,11 +63,9 @@ fn outputs_are_the_same_on_every_backend_and_any_number_of_threads() {
         let model = model(&directory, name);
         let mut expected: Option<Vec<u8>> = None;
         for backend in [None].into_iter().chain(available().map(Some)) {
-            // In debug builds, the plain backend takes minutes for the large ones.
             let mut network = Network::new(&model, &options(backend)).unwrap();
             if backend.is_none() {
-                let [arena, packed, workspace] = network.memory();
-                println!("{name}: activations {arena} bytes, packed weights {packed}, workspace {workspace}");
+                println!("{name}: {:?}", network.memory());
             }
             for threads in [&One as &dyn Threads, &Two] {
                 let input = network.inputs()[0];
@@ -147,4 +143,27 @@ fn a_small_network_runs_on_every_backend() {
         network.run(&One).unwrap();
         assert_eq!(network.tensor(network.outputs()[0]), Some(&[51u8][..]), "on {}", backend.kernel()); // 50.5
     }
+}
+
+/// Constants in the place of activations, and sizes that do not fit, are refused before anything runs.
+#[test]
+fn wrong_networks_are_refused() {
+    let codes = |shape: &[usize]| Tensor::new("codes", Kind::U8, shape).quantized(1.0, 0);
+    let refused = |operation: Operation, input: Tensor, output: Tensor, constant: bool| {
+        let mut model = Model { tensors: vec![], operators: vec![], inputs: vec![], outputs: vec![] };
+        let input = model.add(input);
+        let output = model.apply(operation, &[Some(input)], output);
+        (model.inputs, model.outputs) = (if constant { vec![] } else { vec![input] }, vec![output]);
+        Network::new(&model, &options(None)).map(|_| ()).unwrap_err().to_string()
+    };
+    let message = refused(Operation::Reshape, codes(&[2, 3]), codes(&[7]), false);
+    assert!(message.contains("operator 0 (RESHAPE)") && message.contains("another size"), "{message}");
+    let message = refused(Operation::Relu, codes(&[2]).holding([1u8, 2]), codes(&[2]), true);
+    assert!(message.contains("constant in the place of an activation"), "{message}");
+    let mut network = Network::new(
+        &Model { tensors: vec![], operators: vec![], inputs: vec![], outputs: vec![] },
+        &Options::default(),
+    )
+    .unwrap();
+    assert_eq!(network.step(0, &One).unwrap_err().to_string(), "operator 0: there are 0");
 }
