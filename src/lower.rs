@@ -97,6 +97,7 @@ pub(crate) fn finish<'a, O: Element>(
             Scaling::Float(scale) => Scale::Float {
                 columns: &floats[..columns],
                 rows: scale.axes().0.map_or(PerRow::One(1.0), PerRow::Each),
+                small: near,
             },
         },
         float_bias: match stages.float_bias {
@@ -112,9 +113,25 @@ pub(crate) fn finish<'a, O: Element>(
 }
 
 /// Whether the shorter form of the default rule, or of its kin, is exact (limits.md 6.1): every shift goes right, by e, and
-/// `|x| + 2^(e-1) < 2^31` for every sum x of `k` products of at most 255 * 255 and its biases.
+/// `|x| + 2^(e-1) < 2^31` for every sum x of `k` products of at most 255 * 255 and its biases. Of the float rule: whether
+/// every factor is less than 1, so that no sum reaches 2^31 by it.
 pub(crate) fn near<O>(stages: &Stages<'_, O>, k: usize) -> bool {
-    let Scaling::Fixed(multipliers) = &stages.scaling else { return false };
+    let multipliers = match &stages.scaling {
+        Scaling::Raw => return false,
+        Scaling::Float(FloatScale::One(one)) => return one.abs() < 1.0,
+        Scaling::Float(scale) => {
+            // NaN is not less than anything. Rounding keeps the order of products.
+            let largest = |factors: Option<&[f32]>| {
+                let larger = |most: f32, factor: &f32| {
+                    if factor.abs() <= most || most.is_nan() { most } else { factor.abs() }
+                };
+                factors.map_or(1.0, |factors| factors.iter().fold(0.0, larger))
+            };
+            let (rows, columns) = scale.axes();
+            return largest(rows) * largest(columns) < 1.0;
+        }
+        Scaling::Fixed(multipliers) => multipliers,
+    };
     let multipliers = match multipliers {
         PerAxis::One(by) => core::slice::from_ref(by),
         PerAxis::PerColumn(by) => by,

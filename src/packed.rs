@@ -95,7 +95,7 @@ struct Layout {
     total: usize,
 }
 
-const MAGIC: &[u8; 8] = b"ZP-PACK\x01";
+const MAGIC: &[u8; 8] = b"ZP-PACK\x02";
 /// Written in the byte order of the machine, as are sums and 16-bit panels.
 const BYTE_ORDER: u32 = 0x0102_0304;
 const HEADER: usize = 128;

@@ -28,9 +28,15 @@ const STREAMED_ROWS: usize = 64;
 const STREAMED_BYTES: usize = 1 << 20;
 /// K that is so small that storing decides.
 const SMALL_K: usize = 48;
-/// The K and the rows from which tile registers win over vectors (limits.md 5).
-const TILES_FROM_K: usize = 64;
-const TILES_FROM_ROWS: usize = 4;
+/// The K and the rows from which tile registers win over vectors. On Granite Rapids, 12544 x 32 x 64 is as fast by both in u8, a
+/// tenth faster by tiles with the default rule, and a quarter slower in i32; 12544 x 27 x 32 half as fast again by tiles.
+const TILES_FROM_K: usize = 16;
+const TILES_FROM_ROWS: usize = 2;
+/// Rows of lhs whose sums are taken at a time for kernels that go across: fewer leave more last tiles that nothing follows.
+const ROWS_ACROSS: usize = 256;
+/// Bytes of panels that rows pass in L2, for kernels that go across. On Granite Rapids, L2 2 MiB, of 2048 x 2048 x 2048: 128
+/// KiB 2137 GOP/s, 448 2195, 1,024 2096, all 1360.
+const PANELS_IN_L2: usize = 640 << 10;
 /// What sixteen columns of three rows cost a kernel with a proof beyond its steps, and if lhs is shuffled, on the scale of
 /// [`Shares::cost`]: about twelve cycles each.
 const STRIP_MORE: usize = 130;
@@ -113,13 +119,19 @@ pub(crate) fn blocking(backend: Backend, n: usize, k: usize) -> Blocking {
         (_, Elem::I16) => WIDENED_IN_L2,
         _ => LHS_IN_L2,
     };
-    let rows = (room / lhs_row).clamp(4 * backend.mr(), 4096).next_multiple_of(backend.mr());
     let panel = backend.nr() * size(backend.rhs().elem);
-    let depth = (PANEL_IN_L2 / panel).max(256);
+    let (fewest, most, panels) = if backend.goes_across() {
+        (2 * backend.mr(), ROWS_ACROSS, PANELS_IN_L2 / panel.saturating_mul(k).max(1))
+    } else {
+        (4 * backend.mr(), 4096, 1)
+    };
+    let rows = (room / lhs_row).clamp(fewest, most).next_multiple_of(backend.mr());
+    let depth = if backend.goes_across() { usize::MAX } else { (PANEL_IN_L2 / panel).max(256) };
     // Equal pieces, so that none is a sliver.
     let pieces = k.div_ceil(depth).max(1);
     let depth = if pieces == 1 { usize::MAX } else { k.div_ceil(pieces).next_multiple_of(backend.k_step()) };
-    Blocking { rows, depth, packed_strides: PACKED_STRIDES, rows_before_tail: TILES_BEFORE_TAIL * backend.mr() }
+    let rows_before_tail = TILES_BEFORE_TAIL * backend.mr();
+    Blocking { rows, depth, packed_strides: PACKED_STRIDES, rows_before_tail, panels }
 }
 
 /// Rows and columns of the blocks that threads share: M is split first; N, in whole panels, where M has too few

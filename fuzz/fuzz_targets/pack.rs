@@ -174,7 +174,8 @@ fn layout<C: Code + Value>(weights: &Weights, side: Side, with_sums: bool) {
 
         let strides = panel.strides(padded);
         // Contiguous members need none beyond the last; other layouts are padded with zeros.
-        let written = if panel.is_rows() { members } else { members.next_multiple_of(panel.width) };
+        let tile = if side == Side::Lhs { panel.width } else { backend.nr() };
+        let written = if panel.is_rows() { members } else { members.next_multiple_of(tile) };
         for w in 0..written {
             for at in 0..padded {
                 let code: Option<i32> = if w < members && at < k { code(w, at).map(Into::into) } else { None };

@@ -23,6 +23,7 @@ pub struct Row {
     pub(crate) lhs: Panel,
     pub(crate) rhs: Panel,
     pub(crate) proof: Option<Proof>,
+    pub(crate) across: bool,
     pub(crate) block: unsafe fn(&BlockRun<'_>),
     pub(crate) tile: unsafe fn(Tile),
     pub(crate) enter: unsafe fn(usize),
@@ -57,7 +58,8 @@ impl Row {
 /// assert_eq!(Backend::detect(&ROW).unwrap().name(), "scalar");
 /// ```
 pub const fn describe<K: Microkernel>() -> Row {
-    assert!(K::MR > 0 && K::NR > 0 && K::K_STEP > 0 && K::RHS.width == K::NR);
+    assert!(K::MR > 0 && K::NR > 0 && K::K_STEP > 0 && K::NR.is_multiple_of(K::RHS.width));
+    assert!(K::PROOF.is_none() || K::NR == K::RHS.width);
     assert!(K::LHS.is_rows() || (K::LHS.width == K::MR && K::K_STEP.is_multiple_of(K::LHS.group)));
     match K::PROOF {
         None => {}
@@ -75,6 +77,7 @@ pub const fn describe<K: Microkernel>() -> Row {
         lhs: K::LHS,
         rhs: K::RHS,
         proof: K::PROOF,
+        across: K::ACROSS,
         block: block::run::<K>,
         tile: K::enter_tile,
         enter: K::enter,
@@ -92,7 +95,7 @@ cfg_if::cfg_if! {
     } else if #[cfg(target_arch = "x86_64")] {
         /// Every backend this build knows, best first, scalar last.
         pub static TABLE: &[Row] = &[
-            describe::<crate::x86::amx::Amx<crate::x86::amx::Registers>>(),
+            describe::<crate::x86::amx::Amx<crate::x86::amx::Instructions>>(),
             describe::<crate::x86::avx512_vnni::Avx512Vnni<14, 2>>(),
             describe::<crate::x86::avx512_vnni::Avx512Vnni<6, 4>>(),
             describe::<crate::x86::avx_vnni::AvxVnni>(),
@@ -195,6 +198,11 @@ impl Backend {
     /// Whether panels of rhs carry a proof that lets the kernel use an instruction which saturates.
     pub fn is_proven(self) -> bool {
         self.0.proof.is_some()
+    }
+
+    /// Whether a tile of rows can pass several panels of rhs before the next: [`crate::Blocking::panels`].
+    pub fn goes_across(self) -> bool {
+        self.0.across
     }
 
     /// The proof that panels of rhs carry, if they do.

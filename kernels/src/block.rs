@@ -26,6 +26,9 @@ pub struct Blocking {
     /// Where K is no multiple of the kernel's step, the last rows are packed in a block of their own, and others are
     /// read in place only if there are at least this many of them.
     pub rows_before_tail: usize,
+    /// Panels of rhs that pass a tile of rows before the next tile of rows, at least 1, for kernels that can go both ways
+    /// ([`Microkernel::ACROSS`]): they and the rows of a tile should stay in the caches.
+    pub panels: usize,
 }
 
 /// Where things lie in the workspace, in bytes from its aligned start.
@@ -52,7 +55,7 @@ pub(crate) struct Room {
 /// ```
 /// use zeropoint_kernels::{Blocking, available};
 /// let backend = available().next().unwrap();
-/// let plan = backend.plan(100, 64, Blocking { rows: 48, depth: usize::MAX, packed_strides: 4096, rows_before_tail: 24 })?;
+/// let plan = backend.plan(100, 64, Blocking { rows: 48, depth: usize::MAX, packed_strides: 4096, rows_before_tail: 24, panels: 1 })?;
 /// assert_eq!((plan.backend(), plan.k()), (backend, 64));
 /// assert!(plan.workspace_bytes() >= 48 * 64);
 /// # Ok::<(), zeropoint_kernels::Error>(())
@@ -71,6 +74,8 @@ pub struct Plan {
     pub(crate) panel: usize,
     pub(crate) packed_strides: usize,
     pub(crate) rows_before_tail: usize,
+    /// Panels that pass a tile of rows before the next.
+    pub(crate) panels: usize,
     pub(crate) room: Room,
 }
 
@@ -171,6 +176,8 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
         let scratch = run.workspace.add(room.scratch);
         let staging = run.workspace.add(room.staging);
         let buffer = run.workspace.add(room.buffer);
+        // What the kernel was last prepared for.
+        let mut entered = 0;
         let mut block = 0;
         while block < run.m {
             let in_place = block < run.in_place;
@@ -184,27 +191,34 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
             }
             let rank_one_needed = !terms.sum_factor.is_null() || !terms.zero_factor.is_null();
             let (mut rhs, mut col) = (run.rhs, 0);
-            // What the kernel was last prepared for.
-            let mut entered = 0;
+            // Of the panels that were finished on registers together, those whose last rows are still to come.
+            let (mut first, mut left) = (0, 0);
             while col < run.n {
                 let mut k = 0;
                 let outliers = run.outliers.among(col, K::NR.min(run.n - col), run.plan.k);
-                let scratch_needed = rank_one_needed || outliers.clone().next().is_some();
-                let first = direct_rows::<K, F>(run, block_m, col, scratch_needed);
-                if first > 0 {
+                if left == 0 {
+                    (first, left) = direct_rows::<K, F>(run, block_m, col, rank_one_needed);
                     let tile = Tile {
                         rows: K::MR,
                         k: run.plan.padded_k,
                         lhs,
                         lhs_member: lhs_strides.member,
                         rhs,
-                        acc: core::ptr::null_mut(),
+                        rhs_panel: rhs_strides.panel,
+                        acc: scratch.cast(),
                         add: false,
                         buffer,
                     };
-                    direct::<K, F>(run, tile, terms.term, (block, first), col);
-                    entered = K::MR;
+                    if first > 0 {
+                        if entered != K::MR {
+                            K::enter(K::MR);
+                        }
+                        direct::<K, F>(run, tile, terms, (block, first), (col, left));
+                        // A last tile of fewer rows was prepared for.
+                        entered = if first.is_multiple_of(K::MR) { K::MR } else { 0 };
+                    }
                 }
+                left = left.saturating_sub(1);
                 // Rows that wait in the staging area.
                 let mut waiting = 0;
                 loop {
@@ -230,6 +244,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                             } else {
                                 rhs.add(rhs_strides.offset(0, k) * rhs_size)
                             },
+                            rhs_panel: rhs_strides.panel,
                             acc,
                             add: k > 0,
                             buffer,
@@ -285,9 +300,9 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                 rhs = rhs.wrapping_add(run.plan.panel);
                 col += K::NR;
             }
-            K::leave();
             block += block_m;
         }
+        K::leave();
     }
 }
 
@@ -303,24 +318,38 @@ impl<'a> Outliers<'a> {
     }
 }
 
-/// How many rows go from registers to the output, or to the staging area, in whole tiles, with columns from `col` on.
+/// How many rows go straight to the output, or to the staging area, and how many panels from column `col` on.
 #[inline(always)]
 fn direct_rows<K: Microkernel, F: Finisher<K::Lanes>>(
     run: &BlockRun<'_>,
     block_m: usize,
     col: usize,
-    scratch_needed: bool,
-) -> usize {
-    let possible = on_registers::<K, F>() && !scratch_needed && run.plan.block_k == run.plan.padded_k;
-    if !possible || (run.epilogue.col_stride == 1 && run.n - col < K::NR) {
-        return 0;
+    rank_one_needed: bool,
+) -> (usize, usize) {
+    let possible = on_registers::<K, F>() && !rank_one_needed && run.plan.block_k == run.plan.padded_k;
+    let staged = run.epilogue.col_stride != 1;
+    let most = if K::ACROSS && !staged { run.plan.panels } else { 1 };
+    // Staged rows may end inside a panel.
+    let whole = if staged { 1 } else { ((run.n - col) / K::NR).min(most) };
+    if !possible {
+        return (0, 0);
+    }
+    let panels = (0..whole)
+        .take_while(|p| run.outliers.among(col + p * K::NR, K::NR.min(run.n - col), run.plan.k).next().is_none())
+        .count();
+    if panels == 0 {
+        return (0, 0);
+    }
+    if K::ACROSS {
+        return (block_m, panels);
     }
     // What is left must make tiles as `tile_rows` would.
     let whole = block_m - block_m % K::MR;
-    if tile_rows::<K>(block_m % K::MR + K::MR) == K::MR { whole } else { whole.saturating_sub(K::MR) }
+    let rows = if tile_rows::<K>(block_m % K::MR + K::MR) == K::MR { whole } else { whole.saturating_sub(K::MR) };
+    (rows, panels)
 }
 
-/// Multiplies `count` rows from `row` on, whole tiles: `tile` is the first, but for where its sums go.
+/// Multiplies `count` rows from `row` on by `panels` panels, in whole tiles: `tile` is the first.
 ///
 /// # Safety
 /// As [`run`]; `direct_rows` has counted the rows.
@@ -328,21 +357,20 @@ fn direct_rows<K: Microkernel, F: Finisher<K::Lanes>>(
 unsafe fn direct<K: Microkernel, F: Finisher<K::Lanes>>(
     run: &BlockRun<'_>,
     mut tile: Tile,
-    mut row_terms: *const i32,
+    mut terms: RowTerms,
     (mut row, count): (usize, usize),
-    col: usize,
+    (col, panels): (usize, usize),
 ) {
     let (e, room) = (&run.epilogue, &run.plan.room);
     let end = row + count;
     // SAFETY: Job: staging and scratch have room for `staged_rows` rows, and for a tile.
     unsafe {
         let column_terms = run.workspace.add(room.scratch).cast::<i32>();
-        for v in (0..K::NR).step_by(<K::Lanes as Lanes>::N) {
+        for v in (0..if K::ACROSS { 0 } else { K::NR }).step_by(<K::Lanes as Lanes>::N) {
             <K::Lanes as Lanes>::store(column_terms.add(v), column_term::<K::Lanes, F>(e, col + v));
         }
         let staging = run.workspace.add(room.staging);
         let staged = e.col_stride != 1;
-        K::enter(K::MR);
         while row < end {
             let rows = if staged { staged_rows(K::MR).min(end - row) } else { end - row };
             let (to, row_stride) = if staged {
@@ -350,11 +378,13 @@ unsafe fn direct<K: Microkernel, F: Finisher<K::Lanes>>(
             } else {
                 (e.out.add((row * e.row_stride + col) * e.dest.size()), e.row_stride)
             };
-            let (tiles, first) = (rows / K::MR, tile);
+            let first = tile;
             K::enter_direct::<F>(Direct {
-                tiles,
+                rows,
+                panels,
                 first,
-                row_terms,
+                panel: run.plan.panel,
+                terms,
                 column_terms,
                 epilogue: e,
                 row,
@@ -367,7 +397,7 @@ unsafe fn direct<K: Microkernel, F: Finisher<K::Lanes>>(
                 K::enter_scatter(e, &Staged { from: staging, row, col, rows, cols });
             }
             tile.lhs = tile.lhs.wrapping_add(rows * tile.lhs_member * K::LHS.elem.size());
-            row_terms = row_terms.wrapping_add(rows);
+            terms = terms.add(rows);
             row += rows;
         }
     }
@@ -420,7 +450,7 @@ unsafe fn pack_rows<K: Microkernel>(run: &BlockRun<'_>, first: usize, count: usi
                 *term.add(i) = constant.wrapping_sub(rhs_zero.wrapping_mul(sum));
             }
             let null = core::ptr::null();
-            return RowTerms { term, sum_factor: null, zero_factor: null };
+            return RowTerms { term, same: !sums_needed, sum_factor: null, zero_factor: null };
         }
         for i in 0..count {
             let za = run.lhs_zeros.at(first + i).wrapping_add(offset);
@@ -434,6 +464,7 @@ unsafe fn pack_rows<K: Microkernel>(run: &BlockRun<'_>, first: usize, count: usi
         let null = core::ptr::null();
         RowTerms {
             term,
+            same: false,
             sum_factor: if per_row { sum_factor } else { null },
             zero_factor: if e.column_zeros.is_some() { zero_factor } else { null },
         }

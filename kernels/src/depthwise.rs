@@ -365,7 +365,7 @@ unsafe fn tiles<K: Microkernel>(run: &DepthwiseRun<'_>) {
                     v += K::Lanes::N;
                 }
                 let null = core::ptr::null();
-                let terms = RowTerms { term: terms.as_ptr(), sum_factor: null, zero_factor: null };
+                let terms = RowTerms { term: terms.as_ptr(), same: false, sum_factor: null, zero_factor: null };
                 let cols = K::NR.min(channels - col);
                 finish_tile::<K>(e, &TileAt { acc, staging, terms, row: x, col, rows, cols });
                 if e.col_stride != 1 {

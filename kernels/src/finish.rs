@@ -71,6 +71,8 @@ pub enum Scale<'a> {
         columns: &'a [f32],
         /// Factors of the rows.
         rows: PerRow<'a, f32>,
+        /// The caller has proven that every product of factors is less than 1 in magnitude.
+        small: bool,
     },
 }
 
@@ -122,9 +124,11 @@ pub struct Epilogue<'a> {
 
 /// Row terms of the rows of a tile, computed while packing lhs.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct RowTerms {
+pub struct RowTerms {
     /// What every sum of the row gains.
     pub term: *const i32,
+    /// Whether that is the same for all rows.
+    pub same: bool,
     /// The factor of the column sums (minus the zero point of the row), or null.
     pub sum_factor: *const i32,
     /// The factor of the column zero points (minus the corrected row sum), or null.
@@ -139,7 +143,12 @@ impl RowTerms {
     #[inline(always)]
     pub unsafe fn add(self, at: usize) -> Self {
         let step = |p: *const i32| if p.is_null() { p } else { p.wrapping_add(at) };
-        Self { term: step(self.term), sum_factor: step(self.sum_factor), zero_factor: step(self.zero_factor) }
+        Self {
+            term: step(self.term),
+            same: self.same,
+            sum_factor: step(self.sum_factor),
+            zero_factor: step(self.zero_factor),
+        }
     }
 }
 
@@ -226,13 +235,16 @@ pub(crate) unsafe fn tile<K: Microkernel, F: Finisher<K::Lanes>>(e: &Epilogue<'_
             }
         }
         let (to, step) = if staged { (staging, K::NR) } else { (out, e.row_stride) };
-        rows::<K, K::Lanes, F>(e, at, to, step);
+        finish_rows::<K, K::Lanes, F>(e, at, to, step);
     }
 }
 
 /// Finishes a tile into contiguous rows, `step` elements apart.
+///
+/// # Safety
+/// As [`tile`], with outputs from `out` on.
 #[inline(always)]
-unsafe fn rows<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
+pub(crate) unsafe fn finish_rows<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
     e: &Epilogue<'_>,
     at: &TileAt,
     out: *mut F::Out,
@@ -305,7 +317,9 @@ pub(crate) unsafe fn byte_clamp<L: Lanes>(e: &Epilogue<'_>) -> ByteClamp<L::I> {
             zero_point: L::splat((zero_point + raise) * 0x1_0001),
             low: L::splat(bytes(low)),
             high: L::splat(bytes(high)),
+            full: (low + raise, high + raise) == (0, 255),
             flip: L::splat(bytes(0)),
+            flips: raise != 0,
         }
     }
 }
@@ -325,12 +339,14 @@ unsafe fn quads<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
     // SAFETY: the clauses of `tile`: rows of whole panels.
     unsafe {
         let clamp = byte_clamp::<L>(e);
+        let terms_are_same = at.terms.same;
+        let same = L::splat(if terms_are_same { *at.terms.term } else { 0 });
         let mut left = 0;
         loop {
             let mut terms = [L::splat(0); 4];
             let mut columns = [F::columns(e, at.col + left); 4];
             for v in 0..across {
-                terms[v] = column_term::<L, F>(e, at.col + left + v * L::N);
+                terms[v] = L::add(column_term::<L, F>(e, at.col + left + v * L::N), same);
                 columns[v] = F::columns(e, at.col + left + v * L::N);
             }
             let mut r = 0;
@@ -341,7 +357,8 @@ unsafe fn quads<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
                     let row_term = L::splat(*at.terms.term.add(r + i));
                     for v in 0..across {
                         let x = L::load(at.acc.add((r + i) * K::NR + left + v * L::N));
-                        let x = L::add(L::add(x, terms[v]), row_term);
+                        let x = L::add(x, terms[v]);
+                        let x = if terms_are_same { x } else { L::add(x, row_term) };
                         codes[i * across + v] = F::code(common, x, &columns[v], &row);
                     }
                 }

@@ -88,7 +88,7 @@ impl<'a> Weights<'a> {
 /// let zero_point = ZeroPoint::One(6 + backend.rhs().elem.offset(false));
 /// let weights =
 ///     Weights { k: 2, n: 2, panels: &panels.0, sums: &sums, zero_point, outliers: Outliers::default() };
-/// let blocking = Blocking { rows: 4, depth: usize::MAX, packed_strides: usize::MAX, rows_before_tail: 4 };
+/// let blocking = Blocking { rows: 4, depth: usize::MAX, packed_strides: usize::MAX, rows_before_tail: 4, panels: 1 };
 /// let mut out = [0i32; 4];
 /// Job {
 ///     lhs: MatRef::row_major(&lhs, 2, 2)?.zero_point(1),
@@ -140,8 +140,8 @@ impl<'a> Finish<'a> {
             Scale::Rows { rounding, multipliers } => {
                 Scale::Rows { rounding, multipliers: multipliers.part(row, rows) }
             }
-            Scale::Float { columns, rows: factors } => {
-                Scale::Float { columns: &columns[col..], rows: factors.part(row, rows) }
+            Scale::Float { columns, rows: factors, small } => {
+                Scale::Float { columns: &columns[col..], rows: factors.part(row, rows), small }
             }
         };
         let float_bias = match self.float_bias {
@@ -172,7 +172,7 @@ impl<'a> Finish<'a> {
                 at_least("finish.scale.shifts", shifts.len(), columns)?;
             }
             Scale::Rows { multipliers, .. } => rows("finish.scale.multipliers", multipliers, m)?,
-            Scale::Float { columns: factors, rows: row_factors } => {
+            Scale::Float { columns: factors, rows: row_factors, .. } => {
                 at_least("finish.scale.columns", factors.len(), columns)?;
                 rows("finish.scale.rows", row_factors, m)?;
             }

@@ -125,8 +125,12 @@ pub struct ByteClamp<V> {
     pub low: V,
     /// The largest code.
     pub high: V,
+    /// Whether the clamp is no narrower than saturation.
+    pub full: bool,
     /// What exclusive or turns u8 into codes of the output.
     pub flip: V,
+    /// Whether it changes anything.
+    pub flips: bool,
 }
 
 /// A rounding rule as a type, so that each gets a loop of its own.

@@ -3,7 +3,7 @@
 use crate::block::BlockRun;
 use crate::cpu::Features;
 use crate::depthwise::DepthwiseRun;
-use crate::finish::{Epilogue, Finisher, TileAt};
+use crate::finish::{Epilogue, Finisher, RowTerms, TileAt};
 use crate::lanes::Lanes;
 use crate::packing::PackRun;
 use crate::panel::Panel;
@@ -21,8 +21,10 @@ pub struct Tile {
     pub lhs: *const u8,
     /// Elements from a lhs row to the next.
     pub lhs_member: usize,
-    /// The first element of the rhs panel.
+    /// The first element of the rhs panel, or of the first of those that a tile covers.
     pub rhs: *const u8,
+    /// Elements from that panel to the next, if [`Microkernel::RHS`] is narrower than a tile.
+    pub rhs_panel: usize,
     /// `MR` x `NR` sums, row-major, aligned to 64 bytes.
     pub acc: *mut i32,
     /// Add to the sums instead of storing them.
@@ -31,16 +33,20 @@ pub struct Tile {
     pub buffer: *mut u8,
 }
 
-/// A column of whole tiles that are finished on registers, [`Microkernel::DIRECT`].
+/// Whole tiles that are finished at once, [`Microkernel::DIRECT`].
 #[derive(Clone, Copy, Debug)]
 pub struct Direct<'a> {
-    /// How many tiles, one below the other.
-    pub tiles: usize,
-    /// The first tile, `MR` rows; `acc` is not used.
+    /// Rows in all, of whole tiles one below the other; the last may have fewer if the kernel goes [`Microkernel::ACROSS`].
+    pub rows: usize,
+    /// How many of these columns, one beside the other, if the kernel goes [`Microkernel::ACROSS`]; else 1.
+    pub panels: usize,
+    /// The first tile, `MR` rows; `acc` is a scratch tile if the kernel goes across.
     pub first: Tile,
-    /// What each sum of a row starts from, for all rows of all tiles.
-    pub row_terms: *const i32,
-    /// What each sum of a column starts from as well, `NR` of them, aligned to 64 bytes.
+    /// Bytes from a panel of rhs to the next.
+    pub panel: usize,
+    /// What each sum of a row gains, for all rows of all tiles.
+    pub terms: RowTerms,
+    /// What each sum of a column starts from, `NR` of them, aligned to 64 bytes, if the kernel does not go across.
     pub column_terms: *const i32,
     /// How to finish.
     pub epilogue: &'a Epilogue<'a>,
@@ -77,7 +83,7 @@ pub enum Registers {
 /// * **Lhs**: `lhs` is valid for reads at `Strides::offset(i, k)` for all `i < rows` and `k < tile.k`, in the
 ///   layout [`Microkernel::LHS`]. Rows may be those of the caller, of any alignment; panels of groups are whole, aligned
 ///   to 64 bytes at the start of the first.
-/// * **Rhs**: the same for `rhs`, `NR` members, [`Microkernel::RHS`]; each panel's start is aligned to 64 bytes, or to what the
+/// * **Rhs**: the same for `rhs`, `NR` members, [`Microkernel::RHS`], panels `rhs_panel` apart; each panel's start is aligned to 64 bytes, or to what the
 ///   bytes of a panel are a multiple of, if that is less.
 /// * **Acc**: `acc` is valid for reads and writes of `MR * NR` sums, aligned to 64 bytes, and initialized where
 ///   `add` is set.
@@ -103,7 +109,7 @@ pub unsafe trait Microkernel: Sized + 'static {
     const K_STEP: usize;
     /// Layout of lhs.
     const LHS: Panel;
-    /// Layout of rhs; its width is `NR`.
+    /// Layout of rhs; a tile covers `NR` columns of it, one panel or several.
     const RHS: Panel;
     /// What proof panels of rhs carry, if they do: it adds to the layout `RHS`, or replaces it but for width and type.
     const PROOF: Option<Proof> = None;
@@ -116,7 +122,10 @@ pub unsafe trait Microkernel: Sized + 'static {
     /// For which ways to finish `enter_direct` is there.
     const DIRECT: Registers = Registers::Never;
 
-    /// Multiplies whole tiles and finishes their sums by `F`, each `row_terms[i] + column_terms[j] + products`. Has
+    /// Whether `enter_direct` takes several panels and tiles of all heights, and finishes through a scratch tile.
+    const ACROSS: bool = false;
+
+    /// Multiplies whole tiles and finishes their sums by `F`, each `terms.term[i] + column_terms[j] + products`. Has
     /// the kernel's features; `enter(MR)` was called.
     unsafe fn enter_direct<F: Finisher<Self::Lanes>>(direct: Direct<'_>) {
         let _ = direct;

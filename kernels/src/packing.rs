@@ -105,6 +105,15 @@ pub unsafe trait Gather: 'static {
     }
     /// The sum of `count` contiguous codes, a multiple of 32.
     unsafe fn sum(codes: *const u8, count: usize, signed: bool) -> i32;
+    /// Sums of rows, as [`pack`] takes them where nothing is packed.
+    #[inline(always)]
+    unsafe fn sums(run: &PackRun)
+    where
+        Self: Sized,
+    {
+        // SAFETY: passed on.
+        unsafe { sums::<Self>(run) }
+    }
     /// Loads `N` groups.
     unsafe fn load(from: *const u8) -> Self::V;
     /// Stores `N` groups.
@@ -149,7 +158,7 @@ pub(crate) unsafe fn pack<K: Microkernel>(run: &PackRun) {
     // SAFETY: our caller's clauses. Each layout gets a loop of its own: groups of unknown length cost divisions.
     unsafe {
         if run.out.is_null() {
-            return sums::<K>(run);
+            return K::Gather::sums(run);
         }
         match (run.side, K::PROOF) {
             (Side::Lhs, _) => layout::<K>(run, &K::LHS),
@@ -165,15 +174,18 @@ pub(crate) unsafe fn pack<K: Microkernel>(run: &PackRun) {
 }
 
 /// Sums contiguous codes of rows.
+///
+/// # Safety
+/// The clauses of [`pack`]; `sums` is not null.
 #[inline(always)]
-unsafe fn sums<K: Microkernel>(run: &PackRun) {
+pub(crate) unsafe fn sums<G: Gather>(run: &PackRun) {
     let Source { codes, member_stride, signed, .. } = run.source;
-    // SAFETY: the clauses of `pack`; `sums` is not null.
+    // SAFETY: our caller's.
     unsafe {
         for w in 0..run.members {
             let from = codes.wrapping_add(w * member_stride);
-            let whole = if K::Gather::N > 0 { run.k & !31 } else { 0 };
-            let sum = K::Gather::sum(from, whole, signed);
+            let whole = if G::N > 0 { run.k & !31 } else { 0 };
+            let sum = G::sum(from, whole, signed);
             let code = |k| if signed { i32::from(*from.add(k).cast::<i8>()) } else { i32::from(*from.add(k)) };
             *run.sums.add(w) = (whole..run.k).fold(sum, |sum, k| sum.wrapping_add(code(k)));
         }
@@ -290,6 +302,9 @@ unsafe fn panels<K: Microkernel, E: Packed>(run: &PackRun, panel: &Panel) {
         pieces.filter(|pieces| if k_stride == 1 { *pieces != Pieces::Whole } else { member_stride == 1 });
     // Contiguous members make one long strip: nothing marks the end of a panel.
     let width = if panel.is_rows() { run.members.max(1) } else { panel.width };
+    // A tile of rhs may cover several panels: all of them are there.
+    let tile = if panel.is_rows() || run.side == Side::Lhs { width } else { K::NR };
+    let all = run.members.next_multiple_of(tile);
     let strides = panel.strides(run.padded_k);
     // SAFETY: the clauses of `pack`; strip p holds the members from p * width on.
     unsafe {
@@ -298,11 +313,11 @@ unsafe fn panels<K: Microkernel, E: Packed>(run: &PackRun, panel: &Panel) {
         }
         let strip = |panel: usize, first: usize| Strip {
             source: run.source.member(first),
-            members: width.min(run.members - first),
+            members: width.min(run.members.saturating_sub(first)),
             k: run.k,
             strides,
             out: run.out.cast::<E>().add(panel * (strides.panel + run.gap / size_of::<E>())),
-            sums: if run.sums.is_null() { run.sums } else { run.sums.add(first) },
+            sums: if run.sums.is_null() { run.sums } else { run.sums.wrapping_add(first) },
         };
         let whole_k = if squares.is_some() { run.k / vector * vector } else { 0 };
         // Where members are contiguous, k goes outermost: a cache line holds members of several panels.
@@ -318,7 +333,7 @@ unsafe fn panels<K: Microkernel, E: Packed>(run: &PackRun, panel: &Panel) {
             k = end;
         }
         let (mut index, mut first) = (0, 0);
-        while first < run.members {
+        while first < all {
             let strip = strip(index, first);
             let whole = if squares.is_some() { strip.members / K::Gather::N * K::Gather::N } else { 0 };
             if copies {

@@ -69,6 +69,7 @@ fn plan(backend: Backend, m: usize, k: usize, blocking: Blocking) -> Result<Plan
         panel,
         packed_strides: blocking.packed_strides.max(1),
         rows_before_tail: blocking.rows_before_tail.max(1),
+        panels: blocking.panels.max(1),
         room,
     })
 }
@@ -78,7 +79,7 @@ impl Row {
     fn panel_bytes(&self, side: Side, members: usize, padded_k: usize) -> Option<usize> {
         match (side, self.proof) {
             (Side::Lhs, _) => self.lhs.bytes(members, padded_k),
-            (Side::Rhs, None) => self.rhs.bytes(members, padded_k),
+            (Side::Rhs, None) => self.rhs.bytes(members.checked_next_multiple_of(self.nr)?, padded_k),
             (Side::Rhs, Some(proof)) => proof.bytes(&self.rhs, members, padded_k),
         }
     }
@@ -256,6 +257,7 @@ impl Backend {
             lhs: lhs.as_ptr(),
             lhs_member: row.lhs.strides(k).member,
             rhs: rhs.as_ptr(),
+            rhs_panel: row.rhs.strides(k).panel,
             acc: acc.as_mut_ptr(),
             add,
             buffer: buffer.as_mut_ptr().cast(),
@@ -320,7 +322,7 @@ impl Backend {
         let at = TileAt {
             acc: acc.as_mut_ptr(),
             staging: staging.as_mut_ptr(),
-            terms: RowTerms { term: terms.as_ptr(), sum_factor: null, zero_factor: null },
+            terms: RowTerms { term: terms.as_ptr(), same: false, sum_factor: null, zero_factor: null },
             row: 0,
             col: 0,
             rows,

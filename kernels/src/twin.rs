@@ -12,6 +12,8 @@ pub trait Shape: 'static {
     const NAME: &'static str;
     /// Rows and columns of a tile.
     const TILE: (usize, usize);
+    /// Columns of a panel of rhs.
+    const WIDTH: usize = Self::TILE.1;
     /// What K is padded to.
     const K_STEP: usize;
     /// Groups of lhs and rhs.
@@ -34,7 +36,7 @@ unsafe impl<S: Shape> Microkernel for Twin<S> {
     const NR: usize = S::TILE.1;
     const K_STEP: usize = S::K_STEP;
     const LHS: Panel = Panel { width: S::TILE.0, group: S::GROUPS.0, elem: S::ELEMS.0 };
-    const RHS: Panel = Panel { width: S::TILE.1, group: S::GROUPS.1, elem: S::ELEMS.1 };
+    const RHS: Panel = Panel { width: S::WIDTH, group: S::GROUPS.1, elem: S::ELEMS.1 };
     type Lanes = S::Lanes;
     type Gather = NoGather;
     const ONE_LOOP: bool = true;
@@ -43,7 +45,7 @@ unsafe impl<S: Shape> Microkernel for Twin<S> {
     unsafe fn tile(tile: Tile) {
         // Only steps inside a panel are used, and those of groups do not depend on K.
         let lhs = crate::Strides { member: tile.lhs_member, ..Self::LHS.strides(tile.k) };
-        let rhs = Self::RHS.strides(tile.k);
+        let (rhs, width) = (Self::RHS.strides(tile.k), Self::RHS.width);
         for i in 0..tile.rows {
             for j in 0..Self::NR {
                 // SAFETY: Lhs, Rhs, Acc.
@@ -52,7 +54,8 @@ unsafe impl<S: Shape> Microkernel for Twin<S> {
                     let mut sum = if tile.add { *acc } else { 0 };
                     for k in 0..tile.k {
                         let a = Self::LHS.elem.read(tile.lhs, lhs.offset(i, k));
-                        let b = Self::RHS.elem.read(tile.rhs, rhs.offset(j, k));
+                        let b =
+                            Self::RHS.elem.read(tile.rhs, j / width * tile.rhs_panel + rhs.offset(j % width, k));
                         sum = sum.wrapping_add(a.wrapping_mul(b));
                     }
                     *acc = sum;

@@ -229,8 +229,8 @@ unsafe impl<L: Lanes, T: StoreCodes, const ROWS: bool> Finisher<L> for FloatCode
     type Out = T;
     const HOT: bool = size_of::<T>() == 1 && !ROWS;
     const CODES: bool = true;
-    /// The clamp in floats, and the zero point.
-    type Common = (L::F, L::F, L::I);
+    /// The clamp in floats, the zero point, and whether no product reaches 2^31.
+    type Common = (L::F, L::F, L::I, bool);
     type Columns = L::F;
     type Row = f32;
 
@@ -240,7 +240,8 @@ unsafe impl<L: Lanes, T: StoreCodes, const ROWS: bool> Finisher<L> for FloatCode
         // SAFETY: Features. The bounds are integers within 2^17 of zero, exact as floats.
         unsafe {
             let (low, high) = ((low - zero_point) as f32, (high - zero_point) as f32);
-            (L::splat_f(low), L::splat_f(high), L::splat(zero_point))
+            let small = matches!(e.finish.scale, Scale::Float { small: true, .. });
+            (L::splat_f(low), L::splat_f(high), L::splat(zero_point), small)
         }
     }
 
@@ -260,14 +261,17 @@ unsafe impl<L: Lanes, T: StoreCodes, const ROWS: bool> Finisher<L> for FloatCode
     }
 
     #[inline(always)]
-    unsafe fn code(_: &Self::Common, x: L::I, columns: &L::F, row: &f32) -> L::I {
+    unsafe fn code(common: &Self::Common, x: L::I, columns: &L::F, row: &f32) -> L::I {
         // SAFETY: Features. Below 2^31, as an integer must be, and beyond any code; NaN stays what it is.
-        unsafe { L::to_i(L::min_f(L::splat_f(1e9), scaled::<L, ROWS>(x, columns, *row))) }
+        unsafe {
+            let scaled = scaled::<L, ROWS>(x, columns, *row);
+            L::to_i(if common.3 { scaled } else { L::min_f(L::splat_f(1e9), scaled) })
+        }
     }
 
     #[inline(always)]
     unsafe fn put(common: &Self::Common, x: L::I, columns: &L::F, row: &f32, p: *mut T) {
-        let (low, high, zero_point) = *common;
+        let (low, high, zero_point, _) = *common;
         // SAFETY: Features; Out.
         unsafe {
             let scaled = scaled::<L, ROWS>(x, columns, *row);

@@ -44,14 +44,14 @@ fn packing() {
     walk("packing", Place::Heap, |run| {
         // Lengths that give contiguous members a cache line more, of 16 and of 8 bits.
         let skewed = [255, 256, 512];
-        for (side, panel) in [(Side::Lhs, run.backend.lhs()), (Side::Rhs, run.backend.rhs())] {
-            let mut members = around(panel.width);
+        for (side, width) in [(Side::Lhs, run.backend.lhs().width), (Side::Rhs, run.backend.nr())] {
+            let mut members = around(width);
             members.extend([7, 8, 9, 16, 17]);
             let mut shapes = vec![];
             for members in members {
                 shapes.extend(depths(run).into_iter().map(|k| (members, k)));
             }
-            shapes.extend([1, panel.width + 1].iter().flat_map(|members| skewed.map(|k| (*members, k))));
+            shapes.extend([1, width + 1].iter().flat_map(|members| skewed.map(|k| (*members, k))));
             for (members, k) in shapes {
                 for layout in Layout::ALL {
                     let fill = run.rng.pick(&Fill::ALL);
@@ -139,7 +139,7 @@ fn block_shapes() {
         for m in 0..=rows {
             for &n in &cols {
                 Product::any(run, (m, n, rng.pick(&depths)), &kinds).check(run);
-                if !run.is_twin() {
+                if !run.is_twin() || run.backend.goes_across() {
                     Product::plain(run, (m, n, rng.pick(&depths))).check(run);
                 }
             }
@@ -163,7 +163,7 @@ fn block_shapes() {
         }
         for depth in [255, 256, 512] {
             Product::any(run, (run.backend.mr() + 1, rng.pick(&cols), depth), &kinds).check(run);
-            if !run.is_twin() {
+            if !run.is_twin() || run.backend.goes_across() {
                 Product::plain(run, (4 * run.backend.mr() + depth % 4, rng.pick(&cols), depth)).check(run);
             }
         }
@@ -205,8 +205,13 @@ fn longest_sums() {
                 for (kind, depth) in kinds.iter().flat_map(|kind| [(*kind, usize::MAX), (*kind, 8192)]) {
                     let k = if i == 3 { LONGEST + 1 } else { LONGEST };
                     let layouts = [Layout::Rows, Layout::Columns, Layout::Rows];
-                    let blocking =
-                        Blocking { rows: usize::MAX, depth, packed_strides: usize::MAX, rows_before_tail: 1 };
+                    let blocking = Blocking {
+                        rows: usize::MAX,
+                        depth,
+                        packed_strides: usize::MAX,
+                        rows_before_tail: 1,
+                        panels: 2,
+                    };
                     let (fills, zeros) = ([left, right], [za, zb]);
                     let any = Product::any(run, (2, 3, k), &[kind]);
                     products.push(Product { signed, fills, zeros, blocking, layouts, ..any });

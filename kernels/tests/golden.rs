@@ -148,9 +148,9 @@ fn f32_even() {
         }
         let (one, power) = ([scale; COLUMNS], [scale / 4.0; COLUMNS]);
         let scales = [
-            Scale::Float { columns: &one, rows: PerRow::One(1.0) },
+            Scale::Float { columns: &one, rows: PerRow::One(1.0), small: false },
             // The same product, as dividing by a power of two is exact.
-            Scale::Float { columns: &power, rows: PerRow::Each(&[4.0]) },
+            Scale::Float { columns: &power, rows: PerRow::Each(&[4.0]), small: false },
         ];
         Vector { sum, bias: 0, zero_point, low, high, out }.check(&backends, &scales);
     }

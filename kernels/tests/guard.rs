@@ -35,8 +35,8 @@ fn edges(unit: usize) -> [usize; 5] {
 fn packing() {
     both_ends("packing", |run| {
         let rng = &run.rng;
-        for (side, panel) in [(Side::Lhs, run.backend.lhs()), (Side::Rhs, run.backend.rhs())] {
-            for members in edges(panel.width).into_iter().chain([8]) {
+        for (side, width) in [(Side::Lhs, run.backend.lhs().width), (Side::Rhs, run.backend.nr())] {
+            for members in edges(width).into_iter().chain([8]) {
                 for k in edges(run.backend.k_step()).into_iter().chain([16, 17, 32]) {
                     for layout in Layout::ALL {
                         let fill = Fill::Random;

@@ -17,8 +17,9 @@ use core::arch::asm;
 use core::marker::PhantomData;
 
 use crate::cpu::Features;
-use crate::lanes::Lanes;
-use crate::microkernel::{Microkernel, Tile, entries};
+use crate::finish::{Epilogue, Finisher, RowTerms, byte_clamp, column_term};
+use crate::lanes::{ByteClamp, Lanes};
+use crate::microkernel::{Direct, Microkernel, Registers, Tile, entries};
 use crate::packing::Gather;
 use crate::panel::{Elem, Panel};
 use crate::x86::bytes::BytesGather;
@@ -87,14 +88,14 @@ pub unsafe trait Tiles: 'static {
 }
 
 /// The real instructions.
-pub struct Registers;
+pub struct Instructions;
 
 // SAFETY: each function is the instruction of its name. The compiler never uses tile registers itself.
-unsafe impl Tiles for Registers {
+unsafe impl Tiles for Instructions {
     const NAMES: (&'static str, &'static str) = ("amx-int8", "x86-amx-int8-tdpbusd-32x32");
-    const NEEDS: Features = Features::AMX_INT8.with(Features::AVX512);
+    const NEEDS: Features = Features::AMX_INT8.with(Features::AVX512).with(Features::AVX512_VNNI);
     type Lanes = ZmmLanes;
-    type Gather = BytesGather;
+    type Gather = BytesGather<true>;
 
     #[inline(always)]
     unsafe fn configure(config: &Config) {
@@ -157,9 +158,11 @@ pub struct Amx<T>(PhantomData<T>);
 const MR: usize = 32;
 const NR: usize = 32;
 const STEP: usize = 64;
+/// Columns of a tile register, and so of a panel: a load takes 1,024 bytes that lie together.
+const WIDTH: usize = 16;
 /// Bytes from a row of sums to the next, and from 4 k of rhs to the next.
 const SUMS_ROW: usize = NR * size_of::<i32>();
-const RHS_ROW: usize = NR * 4;
+const RHS_ROW: usize = WIDTH * 4;
 
 // SAFETY: tiles have the rows and columns that the contract states; a tile of rhs is 16 groups of 16 columns.
 unsafe impl<T: Tiles> Microkernel for Amx<T> {
@@ -170,11 +173,17 @@ unsafe impl<T: Tiles> Microkernel for Amx<T> {
     const NR: usize = NR;
     const K_STEP: usize = STEP;
     const LHS: Panel = Panel { width: MR, group: Panel::ROWS, elem: Elem::U8 };
-    const RHS: Panel = Panel { width: NR, group: 4, elem: Elem::I8 };
+    const RHS: Panel = Panel { width: WIDTH, group: 4, elem: Elem::I8 };
     type Lanes = T::Lanes;
     type Gather = T::Gather;
-    /// A tile of 1,024 sums outweighs the call of its epilogue.
-    const ONE_LOOP: bool = true;
+    const DIRECT: Registers = Registers::Hot;
+    const ACROSS: bool = true;
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    unsafe fn enter_direct<F: Finisher<T::Lanes>>(direct: Direct<'_>) {
+        // SAFETY: Features, Lhs, Rhs, Direct, Entered.
+        unsafe { across::<T, F>(&direct) }
+    }
 
     #[inline(always)]
     unsafe fn enter(rows: usize) {
@@ -192,23 +201,257 @@ unsafe impl<T: Tiles> Microkernel for Amx<T> {
     unsafe fn tile(tile: Tile) {
         // SAFETY: Features, Lhs, Rhs, Acc, Entered.
         unsafe {
-            if tile.rows > 16 {
-                multiply::<T, true>(tile);
-            } else {
-                multiply::<T, false>(tile);
+            accumulate_rows::<T, _>(&tile, &mut ());
+            store_rows::<T>(tile.rows, tile.acc.cast(), SUMS_ROW);
+        }
+    }
+
+    entries!("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni");
+}
+
+/// Steps of K from which finishing between the products of the next tile beats storing bare sums where they belong.
+const STEPS_BETWEEN: usize = 4;
+
+/// Multiplies and finishes tiles, those of a row one after the other: its lhs stays in L1. Each is finished between the
+/// products of the next.
+///
+/// # Safety
+/// Features, Lhs, Rhs, Direct and Entered of [`Microkernel`].
+#[inline(always)]
+unsafe fn across<T: Tiles, F: Finisher<T::Lanes>>(direct: &Direct<'_>) {
+    let &Direct { mut rows, panels, mut first, panel, mut terms, mut row, row_stride, .. } = direct;
+    let mut to = direct.to.cast::<F::Out>();
+    let (acc, rhs) = (first.acc, first.rhs);
+    let mut before: Option<Between<'_, T, F>> = None;
+    // SAFETY: Direct: terms, columns and outputs of every tile.
+    unsafe {
+        let bare = F::SUMS && first.k < STEPS_BETWEEN * STEP && are_zero::<T, F>(direct);
+        while rows > 0 {
+            first.rows = rows.min(MR);
+            if first.rows < MR {
+                T::configure(&Config::new(first.rows));
+            }
+            for p in 0..panels {
+                let to = to.wrapping_add(p * NR);
+                first.rhs = rhs.wrapping_add(p * panel);
+                match &mut before {
+                    Some(before) => accumulate_rows::<T, _>(&first, before),
+                    None => accumulate_rows::<T, _>(&first, &mut ()),
+                }
+                if bare {
+                    store_rows::<T>(first.rows, to.cast(), row_stride * size_of::<i32>());
+                    continue;
+                }
+                store_rows::<T>(first.rows, acc.cast(), SUMS_ROW);
+                let at = At { acc, terms, row, col: direct.col + p * NR, rows: first.rows, to, step: row_stride };
+                before = Some(Between::new(direct.epilogue, at, first.k));
+            }
+            first.lhs = first.lhs.wrapping_add(MR * first.lhs_member);
+            (row, terms) = (row + first.rows, terms.add(first.rows));
+            to = to.wrapping_add(MR * row_stride);
+            rows -= first.rows;
+        }
+        if let Some(before) = &mut before {
+            before.finish(MR);
+        }
+    }
+}
+
+/// What goes on between the steps of a product.
+trait Work {
+    /// # Safety
+    /// As the implementation states.
+    unsafe fn step(&mut self);
+    /// Does what is left.
+    ///
+    /// # Safety
+    /// As the implementation states.
+    unsafe fn rest(&mut self);
+}
+
+impl Work for () {
+    #[inline(always)]
+    unsafe fn step(&mut self) {}
+    #[inline(always)]
+    unsafe fn rest(&mut self) {}
+}
+
+/// A tile to finish: `rows` rows of sums and their terms, from `row` and `col` on, and where they go.
+#[derive(Clone, Copy)]
+struct At<O> {
+    acc: *const i32,
+    terms: RowTerms,
+    row: usize,
+    col: usize,
+    rows: usize,
+    to: *mut O,
+    step: usize,
+}
+
+/// Finishes a tile, some rows at a time.
+struct Between<'a, T: Tiles, F: Finisher<T::Lanes>> {
+    epilogue: &'a Epilogue<'a>,
+    at: At<F::Out>,
+    common: F::Common,
+    clamp: ByteClamp<Ints<T>>,
+    /// What belongs to the columns.
+    column_terms: [Ints<T>; VECTORS],
+    columns: [F::Columns; VECTORS],
+    /// Rows finished, and those of a step.
+    done: usize,
+    rows: usize,
+}
+
+/// A vector of the epilogue.
+type Ints<T> = <<T as Tiles>::Lanes as Lanes>::I;
+/// Vectors of a row.
+const VECTORS: usize = 2;
+
+impl<T: Tiles, F: Finisher<T::Lanes>> Work for Between<'_, T, F> {
+    #[inline(always)]
+    unsafe fn step(&mut self) {
+        // SAFETY: as `new`.
+        unsafe { self.finish(self.done + self.rows) }
+    }
+
+    #[inline(always)]
+    unsafe fn rest(&mut self) {
+        // SAFETY: as `new`.
+        unsafe { self.finish(MR) }
+    }
+}
+
+impl<'a, T: Tiles, F: Finisher<T::Lanes>> Between<'a, T, F> {
+    /// Prepares to finish a tile during `k` of the next.
+    ///
+    /// # Safety
+    /// Features; `at` has columns, terms, sums and outputs as [`crate::finish::tile`] wants them, until it is finished.
+    #[inline(always)]
+    unsafe fn new(epilogue: &'a Epilogue<'a>, at: At<F::Out>, k: usize) -> Self {
+        const { assert!(NR == VECTORS * T::Lanes::N) }
+        // SAFETY: our caller's.
+        unsafe {
+            let same = T::Lanes::splat(if at.terms.same { *at.terms.term } else { 0 });
+            let mut column_terms = [same; VECTORS];
+            let mut columns = [F::columns(epilogue, at.col); VECTORS];
+            for v in 0..VECTORS {
+                let col = at.col + v * T::Lanes::N;
+                column_terms[v] = T::Lanes::add(same, column_term::<T::Lanes, F>(epilogue, col));
+                columns[v] = F::columns(epilogue, col);
+            }
+            let rows = MR.div_ceil((k / STEP).max(1)).next_multiple_of(2);
+            let (common, clamp) = (F::common(epilogue), byte_clamp::<T::Lanes>(epilogue));
+            Self { epilogue, at, common, clamp, column_terms, columns, done: 0, rows }
+        }
+    }
+
+    /// Finishes rows up to `end`, two at a time, an odd last one alone.
+    ///
+    /// # Safety
+    /// As [`Between::new`].
+    #[inline(always)]
+    unsafe fn finish(&mut self, end: usize) {
+        let end = end.min(self.at.rows);
+        // SAFETY: our caller's.
+        unsafe {
+            while self.done + 2 <= end {
+                self.rows::<2>();
+            }
+            if self.done < end && end == self.at.rows {
+                self.rows::<1>();
             }
         }
     }
 
-    entries!("avx512f,avx512bw,avx512dq,avx512vl");
+    /// Finishes `R` rows.
+    #[inline(always)]
+    unsafe fn rows<const R: usize>(&mut self) {
+        let narrow = F::CODES && T::Lanes::QUADS && R == 2;
+        let (at, mut codes) = (&self.at, [self.column_terms[0]; 4]);
+        let to = at.to.wrapping_add(self.done * at.step);
+        // SAFETY: as `new`: two rows of two vectors; bytes where codes are narrowed, as only those have loops of their own.
+        unsafe {
+            for i in 0..R {
+                let r = self.done + i;
+                let row = F::row(self.epilogue, at.row + r);
+                let sums = at.acc.add(r * NR);
+                for v in 0..VECTORS {
+                    let x = T::Lanes::load(sums.add(v * T::Lanes::N));
+                    let x = T::Lanes::add(x, self.column_terms[v]);
+                    let x =
+                        if at.terms.same { x } else { T::Lanes::add(x, T::Lanes::splat(*at.terms.term.add(r))) };
+                    if narrow {
+                        codes[i * VECTORS + v] = F::code(&self.common, x, &self.columns[v], &row);
+                    } else {
+                        let to = to.wrapping_add(i * at.step + v * T::Lanes::N);
+                        F::put(&self.common, x, &self.columns[v], &row, to);
+                    }
+                }
+            }
+            if narrow {
+                T::Lanes::store_codes(to.cast(), at.step, R, codes, &self.clamp);
+            }
+        }
+        self.done += R;
+    }
 }
 
-/// Multiplies up to 16 rows, or more if `TALL`.
+/// Whether no row and no column adds anything.
 #[inline(always)]
-unsafe fn multiply<T: Tiles, const TALL: bool>(tile: Tile) {
+unsafe fn are_zero<T: Tiles, F: Finisher<T::Lanes>>(direct: &Direct<'_>) -> bool {
+    // SAFETY: Direct: terms of every tile; Finish: columns of every panel.
+    unsafe {
+        if !direct.terms.same || *direct.terms.term != 0 {
+            return false;
+        }
+        let mut column = [0i32; 16];
+        for v in (0..direct.panels * NR).step_by(T::Lanes::N) {
+            T::Lanes::store(column.as_mut_ptr(), column_term::<T::Lanes, F>(direct.epilogue, direct.col + v));
+            if column != [0; 16] {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// Stores `rows` rows of sums, `step` bytes apart.
+#[inline(always)]
+unsafe fn store_rows<T: Tiles>(rows: usize, sums: *mut u8, step: usize) {
+    // SAFETY: passed on.
+    unsafe { if rows > 16 { store::<T, true>(sums, step) } else { store::<T, false>(sums, step) } }
+}
+
+/// Adds up products in the tiles of sums, and does some work between them.
+#[inline(always)]
+unsafe fn accumulate_rows<T: Tiles, W: Work>(tile: &Tile, work: &mut W) {
+    // SAFETY: passed on.
+    unsafe {
+        if tile.rows > 16 { accumulate::<T, W, true>(tile, work) } else { accumulate::<T, W, false>(tile, work) }
+    }
+}
+
+/// Stores the tiles of sums: of up to 16 rows, or of more if `TALL`.
+#[inline(always)]
+unsafe fn store<T: Tiles, const TALL: bool>(sums: *mut u8, step: usize) {
+    let upper = sums.wrapping_add(16 * step);
+    // SAFETY: Features, Entered; our caller's: 16 or 32 rows of 128 bytes.
+    unsafe {
+        T::store::<0>(sums, step);
+        T::store::<1>(sums.add(64), step);
+        if TALL {
+            T::store::<2>(upper, step);
+            T::store::<3>(upper.add(64), step);
+        }
+    }
+}
+
+/// The same, up to 16 rows, or more if `TALL`.
+#[inline(always)]
+unsafe fn accumulate<T: Tiles, W: Work, const TALL: bool>(tile: &Tile, work: &mut W) {
     let step = tile.lhs_member;
     let (mut low, mut high) = (tile.lhs, tile.lhs.wrapping_add(16 * step));
-    let mut rhs = tile.rhs;
+    let (mut left, mut right) = (tile.rhs, tile.rhs.wrapping_add(tile.rhs_panel));
     let sums = tile.acc.cast::<u8>();
     let upper = sums.wrapping_add(16 * SUMS_ROW);
     // SAFETY: Features, Entered; Lhs: 64 bytes of each row a step; Rhs: 16 rows of 128 bytes a step; Acc.
@@ -229,10 +472,10 @@ unsafe fn multiply<T: Tiles, const TALL: bool>(tile: Tile) {
             }
         }
         for _ in 0..tile.k / STEP {
-            T::stream::<6>(rhs, RHS_ROW);
+            T::stream::<6>(left, RHS_ROW);
             T::load::<4>(low, step);
             T::multiply::<0, 4, 6>();
-            T::stream::<7>(rhs.add(64), RHS_ROW);
+            T::stream::<7>(right, RHS_ROW);
             T::multiply::<1, 4, 7>();
             if TALL {
                 T::load::<5>(high, step);
@@ -240,13 +483,9 @@ unsafe fn multiply<T: Tiles, const TALL: bool>(tile: Tile) {
                 T::multiply::<3, 5, 7>();
             }
             (low, high) = (low.wrapping_add(STEP), high.wrapping_add(STEP));
-            rhs = rhs.wrapping_add(STEP / 4 * RHS_ROW);
+            (left, right) = (left.wrapping_add(STEP * WIDTH), right.wrapping_add(STEP * WIDTH));
+            work.step();
         }
-        T::store::<0>(sums, SUMS_ROW);
-        T::store::<1>(sums.add(64), SUMS_ROW);
-        if TALL {
-            T::store::<2>(upper, SUMS_ROW);
-            T::store::<3>(upper.add(64), SUMS_ROW);
-        }
+        work.rest();
     }
 }

@@ -49,7 +49,7 @@ unsafe impl Microkernel for Avx2Proven {
     const RHS: Panel = Panel { width: NR, group: 4, elem: Elem::I8 };
     const PROOF: Option<Proof> = Some(Proof::Strips);
     type Lanes = Avx2Lanes;
-    type Gather = BytesGather;
+    type Gather = BytesGather<false>;
 
     #[inline(always)]
     unsafe fn tile(tile: Tile) {
@@ -61,8 +61,10 @@ unsafe impl Microkernel for Avx2Proven {
 
     #[target_feature(enable = "avx2")]
     unsafe fn enter_direct<F: Finisher<Avx2Lanes>>(direct: Direct<'_>) {
-        let Direct { tiles, first: mut tile, row_stride, mut row_terms, column_terms, to, .. } = direct;
+        let Direct { rows, first: mut tile, row_stride, terms, column_terms, to, .. } = direct;
+        let mut row_terms = terms.term;
         let mut out = to.cast::<i32>();
+        let tiles = rows / MR;
         for index in 0..tiles {
             let output = Output { out, row_stride, row_terms, column_terms };
             // SAFETY: Features, Lhs, Rhs; Direct: outputs and terms of every tile.

@@ -2,12 +2,12 @@
 
 use core::arch::x86_64::*;
 
-use crate::packing::{Form, Gather};
+use crate::packing::{self, Form, Gather, PackRun, Source};
 use crate::panel::Elem;
 use crate::x86::avx2::Avx2Gather;
 
-/// Vectors of eight groups of four bytes.
-pub struct BytesGather;
+/// Vectors of eight groups of four bytes; if `WIDE`, rows are summed by AVX-512 VNNI.
+pub struct BytesGather<const WIDE: bool>;
 
 /// The sign bits of eight bytes, or nothing: what exclusive or flips them with.
 #[inline(always)]
@@ -16,7 +16,7 @@ const fn sign_bits(flip: bool) -> i64 {
 }
 
 // SAFETY: the operations read and write what the trait states: 32 codes, four times 8 codes, 32 bytes, 8 sums.
-unsafe impl Gather for BytesGather {
+unsafe impl<const WIDE: bool> Gather for BytesGather<WIDE> {
     const N: usize = 8;
     type V = __m256i;
     const ZERO: __m256i = Avx2Gather::ZERO;
@@ -94,6 +94,12 @@ unsafe impl Gather for BytesGather {
     }
 
     #[inline(always)]
+    unsafe fn sums(run: &PackRun) {
+        // SAFETY: passed on.
+        unsafe { if WIDE { wide_sums(run) } else { packing::sums::<Self>(run) } }
+    }
+
+    #[inline(always)]
     unsafe fn load(from: *const u8) -> __m256i {
         // SAFETY: Features; 32 bytes.
         unsafe { Avx2Gather::load(from) }
@@ -125,5 +131,75 @@ unsafe impl Gather for BytesGather {
             let gain = _mm256_madd_epi16(pairs, words);
             _mm256_storeu_si256(sums.cast(), _mm256_add_epi32(_mm256_loadu_si256(sums.cast()), gain));
         }
+    }
+}
+
+/// Rows that are summed at a time: a vector of sums.
+const ROWS: usize = 16;
+
+/// Sums contiguous codes of rows, sixteen rows at a time: `vpdpbusd` with ones, then the lanes of each row are added up.
+///
+/// # Safety
+/// Features: AVX-512 VNNI and BW. The clauses of [`crate::packing::pack`]; `sums` is not null.
+#[inline(always)]
+unsafe fn wide_sums(run: &PackRun) {
+    let Source { codes, member_stride, signed, .. } = run.source;
+    // SAFETY: our caller's; the rows beyond the last are the last again, and their sums are not stored.
+    unsafe {
+        for first in (0..run.members).step_by(ROWS) {
+            let left = run.members - first;
+            let mut from = [codes.wrapping_add(first * member_stride); ROWS];
+            for (i, from) in from.iter_mut().enumerate() {
+                *from = from.wrapping_add(i.min(left - 1) * member_stride);
+            }
+            let mut sums = [_mm512_setzero_si512(); ROWS];
+            for k in (0..run.k).step_by(64) {
+                let valid = u64::MAX >> 64usize.saturating_sub(run.k - k);
+                for (sum, from) in sums.iter_mut().zip(from) {
+                    let v = _mm512_maskz_loadu_epi8(valid, from.wrapping_add(k).cast());
+                    // The first operand is unsigned, the second signed.
+                    let (a, b) = (_mm512_set1_epi8(1), v);
+                    *sum = if signed { _mm512_dpbusd_epi32(*sum, a, b) } else { _mm512_dpbusd_epi32(*sum, b, a) };
+                }
+            }
+            _mm512_mask_storeu_epi32(run.sums.add(first), u16::MAX >> ROWS.saturating_sub(left), across(sums));
+        }
+    }
+}
+
+/// The sum of all lanes of vector i, in lane i: pairs of lanes are added up, then halves of quarters, then quarters.
+#[inline(always)]
+unsafe fn across(v: [__m512i; ROWS]) -> __m512i {
+    // SAFETY: Features.
+    unsafe {
+        let (low, high) = (halves(four(&v, 0), four(&v, 4)), halves(four(&v, 8), four(&v, 12)));
+        _mm512_add_epi32(
+            _mm512_shuffle_i32x4::<0b10_00_10_00>(low, high),
+            _mm512_shuffle_i32x4::<0b11_01_11_01>(low, high),
+        )
+    }
+}
+
+/// Of four vectors from `i` on, the sums of each quarter, side by side.
+#[inline(always)]
+unsafe fn four(v: &[__m512i; ROWS], i: usize) -> __m512i {
+    // SAFETY: Features.
+    unsafe {
+        let (a, b) = (pairs(v[i], v[i + 1]), pairs(v[i + 2], v[i + 3]));
+        _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b))
+    }
+}
+
+#[inline(always)]
+unsafe fn pairs(a: __m512i, b: __m512i) -> __m512i {
+    // SAFETY: Features.
+    unsafe { _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b)) }
+}
+
+#[inline(always)]
+unsafe fn halves(a: __m512i, b: __m512i) -> __m512i {
+    // SAFETY: Features.
+    unsafe {
+        _mm512_add_epi32(_mm512_shuffle_i32x4::<0b01_00_01_00>(a, b), _mm512_shuffle_i32x4::<0b11_10_11_10>(a, b))
     }
 }

@@ -10,7 +10,7 @@
 //! Every height of a tile has a loop of its own. Lhs rows may lie anywhere, at any distance. A kernel gives its
 //! lanes, its instruction and its tile.
 
-use crate::finish::{Finisher, byte_clamp};
+use crate::finish::{Finisher, RowTerms, byte_clamp};
 use crate::lanes::Lanes;
 use crate::microkernel::{Direct, Microkernel, Tile};
 
@@ -115,11 +115,11 @@ pub(super) unsafe fn multiply<K: Dot, const R: usize, const V: usize>(tile: Tile
 /// Features, Lhs, Rhs and Direct of [`Microkernel`], whose tile is `MR` x `V` vectors.
 #[inline(always)]
 pub(super) unsafe fn direct<K: Dot, F: Finisher<K::Lanes>, const MR: usize, const V: usize>(direct: &Direct<'_>) {
-    let Direct { first: mut tile, mut row_terms, mut row, .. } = *direct;
+    let Direct { first: mut tile, terms: RowTerms { term: mut row_terms, .. }, mut row, .. } = *direct;
     let mut to = direct.to.cast::<F::Out>();
     // SAFETY: Features, Lhs, Rhs; Direct: outputs and terms of every tile.
     unsafe {
-        for _ in 0..direct.tiles {
+        for _ in 0..direct.rows / MR {
             let mut acc: Sums<K, MR, V> = [load::<K, V>(direct.column_terms); MR];
             for (i, acc) in acc.iter_mut().enumerate() {
                 let term = K::Lanes::splat(*row_terms.add(i));

@@ -76,9 +76,15 @@ unsafe impl Lanes for ZmmLanes {
         unsafe {
             let low = _mm512_adds_epi16(_mm512_packs_epi32(x[0], x[1]), clamp.zero_point);
             let high = _mm512_adds_epi16(_mm512_packs_epi32(x[2], x[3]), clamp.zero_point);
-            let bytes = _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), clamp.low), clamp.high);
+            let mut bytes = _mm512_packus_epi16(low, high);
+            if !clamp.full {
+                bytes = _mm512_min_epu8(_mm512_max_epu8(bytes, clamp.low), clamp.high);
+            }
+            if clamp.flips {
+                bytes = _mm512_xor_si512(bytes, clamp.flip);
+            }
             let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-            let bytes = _mm512_permutexvar_epi32(order, _mm512_xor_si512(bytes, clamp.flip));
+            let bytes = _mm512_permutexvar_epi32(order, bytes);
             match rows {
                 1 => _mm512_storeu_si512(p.cast(), bytes),
                 2 => {

@@ -15,6 +15,8 @@ pub enum Zero {
     Low,
     /// The largest code, for all.
     High,
+    /// The code in the middle, which is 0 in i8, for all.
+    Middle,
     /// Any code, for all.
     Any,
     /// One a row of lhs or a column of rhs.
@@ -22,7 +24,7 @@ pub enum Zero {
 }
 
 impl Zero {
-    pub const ALL: [Self; 4] = [Self::Low, Self::High, Self::Any, Self::Each];
+    pub const ALL: [Self; 5] = [Self::Low, Self::High, Self::Middle, Self::Any, Self::Each];
 
     /// The zero points of `count` members.
     fn points(self, rng: &Rng, (low, high): (i32, i32), count: usize) -> Vec<i32> {
@@ -30,6 +32,7 @@ impl Zero {
         let point = |_| match self {
             Self::Low => low,
             Self::High => high,
+            Self::Middle => (low + high + 1) / 2,
             Self::Any => any,
             Self::Each => rng.extreme(low, high),
         };
@@ -70,6 +73,7 @@ impl Product {
                 depth: rng.pick(&[1, step + 1, 3 * step, usize::MAX, usize::MAX]),
                 packed_strides: rng.pick(&[1, 8, usize::MAX]),
                 rows_before_tail: rng.pick(&[1, 32, usize::MAX]),
+                panels: rng.pick(&[1, 2, 3, usize::MAX]),
             },
             cut: if rng.one_in(3) { (rng.below(shape.0 + 1), rng.below(3)) } else { (0, 0) },
             kind: rng.pick(kinds),
@@ -91,7 +95,7 @@ impl Product {
         let any = Self::any(run, shape, &kinds);
         let [lhs, rhs, _] = any.layouts;
         Self {
-            zeros: [run.rng.pick(&[Zero::Low, Zero::Any]), Zero::Any],
+            zeros: [run.rng.pick(&[Zero::Low, Zero::Any]), run.rng.pick(&[Zero::Middle, Zero::Any])],
             layouts: [lhs, rhs, run.rng.pick(&[Layout::Rows, Layout::RowGap])],
             blocking: Blocking { depth: usize::MAX, ..any.blocking },
             ..any
@@ -159,6 +163,8 @@ impl Product {
 
         // The shorter form has its bound: products of a few hundred k stay within 2^28, and shifts above -15.
         let bias = if kind.is_near() { 1 << 28 } else { i32::MAX };
+        // Sums to which nothing is added may have a road of their own.
+        let bias = if kind.dest == Dest::I32 && rng.one_in(3) { 0 } else { bias };
         let maker = Maker { arena: &arena, rng, kind, bias, shape: (m, columns) };
         let finish = maker.make(|| By::typical(rng, kind.scaling));
         let mut out = Target::<O>::new(&arena, rng, (m, n), layouts[2]);

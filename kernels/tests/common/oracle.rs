@@ -94,7 +94,7 @@ pub fn fixed_factor(finish: &Finish<'_>, (i, j): (usize, usize)) -> Option<(Roun
 /// The float factor of an element.
 pub fn float_factor(finish: &Finish<'_>, (i, j): (usize, usize)) -> Option<f32> {
     match &finish.scale {
-        Scale::Float { columns, rows } => Some(of_row(rows, i) * columns[j]),
+        Scale::Float { columns, rows, .. } => Some(of_row(rows, i) * columns[j]),
         _ => None,
     }
 }

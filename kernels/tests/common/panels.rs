@@ -38,12 +38,12 @@ pub fn pack<C: TestCode>(run: &Run, case: Packing) {
     run.check_margins(&arena);
 
     let padded_k = k.next_multiple_of(backend.k_step());
-    let panel = match side {
-        Side::Lhs => backend.lhs(),
-        Side::Rhs => backend.rhs(),
+    let (panel, tile) = match side {
+        Side::Lhs => (backend.lhs(), backend.lhs().width),
+        Side::Rhs => (backend.rhs(), backend.nr()),
     };
-    // Members are padded in panels of groups; contiguous members beyond the last are nobody's.
-    let all = if panel.is_rows() { members } else { members.next_multiple_of(panel.width) };
+    // Members are padded to those of a tile in panels of groups; contiguous members beyond the last are nobody's.
+    let all = if panel.is_rows() { members } else { members.next_multiple_of(tile) };
     let proven = side == Side::Rhs && backend.is_proven();
     let weights =
         if proven { zeropoint_twins::proven::weights(backend, packed, members, padded_k) } else { vec![] };

@@ -157,7 +157,13 @@ impl<'a> Maker<'a> {
                     let factor = |_| if rng.one_in(2) { 1.0 } else { rng.real(-3, 3) };
                     let factors =
                         if each { PerRow::Each(&*arena.slice(rows, factor)) } else { PerRow::One(factor(0)) };
-                    Scale::Float { columns: arena.slice(columns, |_| by().float()), rows: factors }
+                    let columns: &[f32] = arena.slice(columns, |_| by().float());
+                    let small = |row: f32| columns.iter().all(|column| (row * column).abs() < 1.0);
+                    let small = match factors {
+                        PerRow::One(row) => small(row),
+                        PerRow::Each(rows) => rows.iter().all(|row| small(*row)),
+                    };
+                    Scale::Float { columns, rows: factors, small: small && rng.one_in(2) }
                 }
             },
             float_bias: self.float_bias(),

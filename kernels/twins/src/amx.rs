@@ -29,7 +29,7 @@ fn size(state: &State, tile: usize) -> (usize, usize) {
 // SAFETY: reads and writes the rows that an instruction would.
 unsafe impl Tiles for Model {
     const NAMES: (&'static str, &'static str) = ("twin", "twin-amx-model-32x32");
-    const NEEDS: Features = Features::AVX512; // of what is around the tiles
+    const NEEDS: Features = Features::AVX512.with(Features::AVX512_VNNI); // of what is around the tiles
     type Lanes = scalar::Plain<16>;
     type Gather = NoGather;
 

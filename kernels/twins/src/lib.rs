@@ -11,13 +11,14 @@ use zeropoint_kernels::{Elem, Panel, Row, describe, scalar};
 
 macro_rules! twins {
     ($($shape:ident, $name:literal: tile $tile:expr, step $step:literal, groups $groups:expr, elems $elems:expr,
-        lanes $lanes:literal;)*) => {
+        lanes $lanes:literal $(, width $width:literal)?;)*) => {
         $(
             #[doc = concat!("The layout of `", $name, "`.")]
             pub struct $shape;
             impl Shape for $shape {
                 const NAME: &'static str = $name;
                 const TILE: (usize, usize) = $tile;
+                $(const WIDTH: usize = $width;)?
                 const K_STEP: usize = $step;
                 const GROUPS: (usize, usize) = $groups;
                 const ELEMS: (Elem, Elem) = $elems;
@@ -45,7 +46,7 @@ twins! {
     VnniTall, "twin-vnni-14x32": tile (14, 32), step 4, groups (ROWS, 4), elems (U8, I8), lanes 16;
     AvxVnni, "twin-avx-vnni-6x16": tile (6, 16), step 4, groups (ROWS, 4), elems (U8, I8), lanes 8;
     Avx512, "twin-avx512-14x32": tile (14, 32), step 2, groups (ROWS, 2), elems (I16, I16), lanes 16;
-    Amx, "twin-amx-32x32": tile (32, 32), step 64, groups (64, 4), elems (U8, U8), lanes 16;
+    Amx, "twin-amx-32x32": tile (32, 32), step 64, groups (64, 4), elems (U8, I8), lanes 16, width 16;
     Dotprod, "twin-dotprod-8x8": tile (8, 8), step 16, groups (ROWS, 4), elems (U8, U8), lanes 4;
     I8mm, "twin-i8mm-8x12": tile (8, 12), step 8, groups (8, 8), elems (U8, I8), lanes 4;
     Signed, "twin-odd-3x5-signed": tile (3, 5), step 3, groups (3, 1), elems (I8, I8), lanes 5;
