@@ -8,7 +8,7 @@ use crate::job::{Outlier, Outliers};
 use crate::lanes::Lanes;
 use crate::matching::Effort;
 use crate::microkernel::{Direct, Microkernel, Registers, Tile};
-use crate::packing::{PackRun, Side, Source};
+use crate::packing::{Gather, PackRun, Side, Source};
 use crate::scatter::{Staged, staged_rows};
 use crate::ways::{Rest, WithFinisher, finish_tile, with_finisher};
 
@@ -29,6 +29,10 @@ pub struct Blocking {
     /// Panels of rhs that pass a tile of rows before the next tile of rows, at least 1, for kernels that can go both ways
     /// ([`Microkernel::ACROSS`]): they and the rows of a tile should stay in the caches.
     pub panels: usize,
+    /// Kernels that go across store i32 sums past the caches where they, lhs and rhs take more bytes than this in all:
+    /// they would push one another out. From three quarters of it on they fetch rows before they take their sums.
+    /// `usize::MAX` for never.
+    pub cached: usize,
 }
 
 /// Where things lie in the workspace, in bytes from its aligned start.
@@ -55,7 +59,7 @@ pub(crate) struct Room {
 /// ```
 /// use zeropoint_kernels::{Blocking, available};
 /// let backend = available().next().unwrap();
-/// let plan = backend.plan(100, 64, Blocking { rows: 48, depth: usize::MAX, packed_strides: 4096, rows_before_tail: 24, panels: 1 })?;
+/// let plan = backend.plan(100, 64, Blocking { rows: 48, depth: usize::MAX, packed_strides: 4096, rows_before_tail: 24, panels: 1, cached: usize::MAX })?;
 /// assert_eq!((plan.backend(), plan.k()), (backend, 64));
 /// assert!(plan.workspace_bytes() >= 48 * 64);
 /// # Ok::<(), zeropoint_kernels::Error>(())
@@ -76,6 +80,8 @@ pub struct Plan {
     pub(crate) rows_before_tail: usize,
     /// Panels that pass a tile of rows before the next.
     pub(crate) panels: usize,
+    /// Bytes that stay in the caches.
+    pub(crate) cached: usize,
     pub(crate) room: Room,
 }
 
@@ -183,7 +189,10 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
             let in_place = block < run.in_place;
             let end = if in_place { run.in_place } else { run.m };
             let block_m = run.plan.block_rows.min(end - block);
-            let terms = pack_rows::<K>(run, block, block_m, in_place);
+            // Terms wait for their tile where it is finished at once: its rows are in L1 then.
+            let late = K::ACROSS && in_place && run.rhs_zero != 0 && run.plain_terms();
+            let late = late && direct_rows::<K, F>(run, block_m, 0, false).0 > 0;
+            let terms = pack_rows::<K>(run, block, block_m, in_place, late);
             let lhs = if in_place { run.lhs.member(block).codes } else { packed };
             let mut lhs_strides = K::LHS.strides(run.plan.padded_k);
             if in_place {
@@ -213,7 +222,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                         if entered != K::MR {
                             K::enter(K::MR);
                         }
-                        direct::<K, F>(run, tile, terms, (block, first), (col, left));
+                        direct::<K, F>(run, tile, (terms, late && col == 0), (block, first), (col, left));
                         // A last tile of fewer rows was prepared for.
                         entered = if first.is_multiple_of(K::MR) { K::MR } else { 0 };
                     }
@@ -306,6 +315,46 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
     }
 }
 
+impl BlockRun<'_> {
+    /// The usual case: terms of rows differ by their sums only.
+    #[inline(always)]
+    fn plain_terms(&self) -> bool {
+        let e = &self.epilogue;
+        matches!((self.lhs_zeros, e.finish.row_bias, e.column_zeros), (PerRow::One(_), PerRow::One(_), None))
+    }
+
+    /// What the terms of all rows begin with, in that case: `bias + zb * K * za`.
+    #[inline(always)]
+    fn constant(&self) -> i32 {
+        let (PerRow::One(za), PerRow::One(bias)) = (self.lhs_zeros, self.epilogue.finish.row_bias) else {
+            return 0;
+        };
+        let za = za.wrapping_add(self.lhs_offset);
+        bias.wrapping_add(self.rhs_zero.wrapping_mul((self.plan.k as i32).wrapping_mul(za)))
+    }
+
+    /// Packs `members` rows from `first` on, or takes their sums, or what they come to.
+    #[inline(always)]
+    fn lhs_run(&self, first: usize, members: usize, out: *mut u8, sums: *mut i32) -> PackRun {
+        let Plan { k, padded_k, .. } = *self.plan;
+        let source = self.lhs.member(first);
+        let (factor, constant) =
+            if self.plain_terms() { (self.rhs_zero.wrapping_neg(), self.constant()) } else { (1, 0) };
+        let effort = Effort::Fast;
+        PackRun { side: Side::Lhs, source, members, k, padded_k, gap: 0, out, sums, factor, constant, effort }
+    }
+
+    /// Computes terms that wait for their tile, of `count` rows from `first` on.
+    ///
+    /// # Safety
+    /// Features of `K`; Job; `terms` has room for so many; the rows are read in place, and their terms are the usual ones.
+    #[inline(always)]
+    pub(crate) unsafe fn late_terms<K: Microkernel>(&self, first: usize, count: usize, terms: *mut i32) {
+        // SAFETY: our caller's.
+        unsafe { K::Gather::sums(&self.lhs_run(first, count, core::ptr::null_mut(), terms)) }
+    }
+}
+
 impl<'a> Outliers<'a> {
     /// The outliers of `count` columns from `col` on, each with its column among them. Nothing else is trusted: the
     /// list may come from stored bytes.
@@ -357,7 +406,7 @@ fn direct_rows<K: Microkernel, F: Finisher<K::Lanes>>(
 unsafe fn direct<K: Microkernel, F: Finisher<K::Lanes>>(
     run: &BlockRun<'_>,
     mut tile: Tile,
-    mut terms: RowTerms,
+    (mut terms, late): (RowTerms, bool),
     (mut row, count): (usize, usize),
     (col, panels): (usize, usize),
 ) {
@@ -371,6 +420,9 @@ unsafe fn direct<K: Microkernel, F: Finisher<K::Lanes>>(
         }
         let staging = run.workspace.add(room.staging);
         let staged = e.col_stride != 1;
+        let bytes = if K::ACROSS { footprint(run) } else { 0 };
+        let aligned = e.out.addr().is_multiple_of(64) && e.row_stride.is_multiple_of(16);
+        let stream = F::SUMS && bytes > run.plan.cached && aligned;
         while row < end {
             let rows = if staged { staged_rows(K::MR).min(end - row) } else { end - row };
             let (to, row_stride) = if staged {
@@ -383,6 +435,9 @@ unsafe fn direct<K: Microkernel, F: Finisher<K::Lanes>>(
                 rows,
                 panels,
                 first,
+                late: late.then_some(run),
+                fetch: late && bytes > run.plan.cached / 4 * 3,
+                stream: stream && !staged,
                 panel: run.plan.panel,
                 terms,
                 column_terms,
@@ -403,6 +458,14 @@ unsafe fn direct<K: Microkernel, F: Finisher<K::Lanes>>(
     }
 }
 
+/// Bytes of lhs, rhs and outputs.
+#[inline(always)]
+fn footprint(run: &BlockRun<'_>) -> usize {
+    let BlockRun { m, n, plan, ref epilogue, .. } = *run;
+    let sizes = [(m, plan.k), (n, plan.k), (m, n.saturating_mul(epilogue.dest.size()))];
+    sizes.iter().fold(0, |sum, (a, b)| sum.saturating_add(a.saturating_mul(*b)))
+}
+
 /// Rows of the next tile: MR, but a rest between MR and 1.5 MR is halved, where tiles may start at any row.
 #[inline(always)]
 const fn tile_rows<K: Microkernel>(left: usize) -> usize {
@@ -418,7 +481,13 @@ const fn tile_rows<K: Microkernel>(left: usize) -> usize {
 /// Packs `count` rows of lhs from `first` on, unless they are read `in_place`, and computes their terms (semantics.md 3):
 /// `row bias - zb * (rowsum - K * za)`.
 #[inline(always)]
-unsafe fn pack_rows<K: Microkernel>(run: &BlockRun<'_>, first: usize, count: usize, in_place: bool) -> RowTerms {
+unsafe fn pack_rows<K: Microkernel>(
+    run: &BlockRun<'_>,
+    first: usize,
+    count: usize,
+    in_place: bool,
+    late: bool,
+) -> RowTerms {
     let e = &run.epilogue;
     let sums_needed = run.rhs_zero != 0 || e.column_zeros.is_some();
     // SAFETY: Job: `lhs` has `m` rows of `k` codes; the workspace has room for `block_rows` rows and terms.
@@ -427,27 +496,16 @@ unsafe fn pack_rows<K: Microkernel>(run: &BlockRun<'_>, first: usize, count: usi
         let (term, sum_factor, zero_factor) =
             (vectors, vectors.add(run.plan.room.terms), vectors.add(2 * run.plan.room.terms));
         let null = core::ptr::null_mut();
-        if sums_needed || !in_place {
-            K::enter_pack(&PackRun {
-                side: Side::Lhs,
-                source: run.lhs.member(first),
-                members: count,
-                k: run.plan.k,
-                padded_k: run.plan.padded_k,
-                gap: 0,
-                out: if in_place { null } else { run.workspace.add(run.plan.room.lhs) },
-                sums: if sums_needed { term } else { null.cast() },
-                effort: Effort::Fast,
-            });
+        if (sums_needed && !late) || !in_place {
+            let out = if in_place { null } else { run.workspace.add(run.plan.room.lhs) };
+            K::enter_pack(&run.lhs_run(first, count, out, if sums_needed { term } else { null.cast() }));
         }
         let k = run.plan.k as i32;
         let (rhs_zero, offset) = (run.rhs_zero, run.lhs_offset);
-        if let (PerRow::One(za), PerRow::One(bias), None) = (run.lhs_zeros, e.finish.row_bias, e.column_zeros) {
-            // The usual case, a loop that vectorizes: bias + zb * K * za is the same for every row.
-            let constant = bias.wrapping_add(rhs_zero.wrapping_mul(k.wrapping_mul(za.wrapping_add(offset))));
-            for i in 0..count {
-                let sum = if sums_needed { *term.add(i) } else { 0 };
-                *term.add(i) = constant.wrapping_sub(rhs_zero.wrapping_mul(sum));
+        if run.plain_terms() {
+            let constant = run.constant();
+            for i in 0..if sums_needed { 0 } else { count } {
+                *term.add(i) = constant;
             }
             let null = core::ptr::null();
             return RowTerms { term, same: !sums_needed, sum_factor: null, zero_factor: null };

@@ -88,7 +88,7 @@ impl<'a> Weights<'a> {
 /// let zero_point = ZeroPoint::One(6 + backend.rhs().elem.offset(false));
 /// let weights =
 ///     Weights { k: 2, n: 2, panels: &panels.0, sums: &sums, zero_point, outliers: Outliers::default() };
-/// let blocking = Blocking { rows: 4, depth: usize::MAX, packed_strides: usize::MAX, rows_before_tail: 4, panels: 1 };
+/// let blocking = Blocking { rows: 4, depth: usize::MAX, packed_strides: usize::MAX, rows_before_tail: 4, panels: 1, cached: usize::MAX };
 /// let mut out = [0i32; 4];
 /// Job {
 ///     lhs: MatRef::row_major(&lhs, 2, 2)?.zero_point(1),

@@ -21,6 +21,15 @@ pub unsafe trait Lanes: Sized + 'static {
     unsafe fn load(p: *const i32) -> Self::I;
     /// Stores `N` lanes.
     unsafe fn store(p: *mut i32, x: Self::I);
+    /// Stores `N` lanes past the caches, if `p` is aligned to the vector, as it must be.
+    #[inline(always)]
+    unsafe fn stream(p: *mut i32, x: Self::I) {
+        // SAFETY: our caller's clauses.
+        unsafe { Self::store(p, x) }
+    }
+    /// Orders what was stored so before what follows.
+    #[inline(always)]
+    unsafe fn fence() {}
     /// All lanes `x`.
     unsafe fn splat(x: i32) -> Self::I;
     /// Wrapping sum.

@@ -42,6 +42,12 @@ pub struct Direct<'a> {
     pub panels: usize,
     /// The first tile, `MR` rows; `acc` is a scratch tile if the kernel goes across.
     pub first: Tile,
+    /// The run that computes the terms of each tile of rows, by [`BlockRun::late_terms`], if they are not there yet.
+    pub late: Option<&'a BlockRun<'a>>,
+    /// Whether to fetch rows before that.
+    pub fetch: bool,
+    /// Whether sums are to be stored past the caches, [`Lanes::stream`]; rows of outputs are aligned for it then.
+    pub stream: bool,
     /// Bytes from a panel of rhs to the next.
     pub panel: usize,
     /// What each sum of a row gains, for all rows of all tiles.

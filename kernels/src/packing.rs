@@ -53,8 +53,10 @@ pub struct PackRun {
     pub(crate) out: *mut u8,
     /// Bytes from the end of a panel to the next.
     pub(crate) gap: usize,
-    /// Where the sum of each member goes, as packed, mod 2^32; null if nobody asks.
+    /// Where the sum of each member goes, as packed, mod 2^32, times `factor`, plus `constant`; null if nobody asks.
     pub(crate) sums: *mut i32,
+    pub(crate) factor: i32,
+    pub(crate) constant: i32,
     /// How long to look for orders, if the kernel is proven.
     pub(crate) effort: Effort,
 }
@@ -161,7 +163,12 @@ pub(crate) unsafe fn pack<K: Microkernel>(run: &PackRun) {
             return K::Gather::sums(run);
         }
         match (run.side, K::PROOF) {
-            (Side::Lhs, _) => layout::<K>(run, &K::LHS),
+            (Side::Lhs, _) => {
+                layout::<K>(run, &K::LHS);
+                for i in 0..if run.sums.is_null() { 0 } else { run.members } {
+                    *run.sums.add(i) = run.constant.wrapping_add(run.factor.wrapping_mul(*run.sums.add(i)));
+                }
+            }
             (Side::Rhs, None) => layout::<K>(run, &K::RHS),
             (Side::Rhs, Some(Proof::Strips)) => strips::pack(run),
             (Side::Rhs, Some(Proof::Pairs)) => {
@@ -187,7 +194,8 @@ pub(crate) unsafe fn sums<G: Gather>(run: &PackRun) {
             let whole = if G::N > 0 { run.k & !31 } else { 0 };
             let sum = G::sum(from, whole, signed);
             let code = |k| if signed { i32::from(*from.add(k).cast::<i8>()) } else { i32::from(*from.add(k)) };
-            *run.sums.add(w) = (whole..run.k).fold(sum, |sum, k| sum.wrapping_add(code(k)));
+            let sum = (whole..run.k).fold(sum, |sum, k| sum.wrapping_add(code(k)));
+            *run.sums.add(w) = run.constant.wrapping_add(run.factor.wrapping_mul(sum));
         }
     }
 }

@@ -70,6 +70,7 @@ fn plan(backend: Backend, m: usize, k: usize, blocking: Blocking) -> Result<Plan
         packed_strides: blocking.packed_strides.max(1),
         rows_before_tail: blocking.rows_before_tail.max(1),
         panels: blocking.panels.max(1),
+        cached: blocking.cached,
         room,
     })
 }
@@ -182,6 +183,8 @@ impl Backend {
             out: out.as_mut_ptr(),
             gap: 0,
             sums: sums.map_or(core::ptr::null_mut(), <[i32]>::as_mut_ptr),
+            factor: 1,
+            constant: 0,
             effort,
         };
         // SAFETY: Features: `self` exists. Source: the view was checked. Room: checked above.

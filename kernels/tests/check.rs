@@ -211,6 +211,7 @@ fn longest_sums() {
                         packed_strides: usize::MAX,
                         rows_before_tail: 1,
                         panels: 2,
+                        cached: 0,
                     };
                     let (fills, zeros) = ([left, right], [za, zb]);
                     let any = Product::any(run, (2, 3, k), &[kind]);

@@ -14,6 +14,7 @@
 //! a trait so that a model in plain Rust can stand in for them where the CPU has none.
 
 use core::arch::asm;
+use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 use core::marker::PhantomData;
 
 use crate::cpu::Features;
@@ -222,37 +223,46 @@ unsafe fn across<T: Tiles, F: Finisher<T::Lanes>>(direct: &Direct<'_>) {
     let &Direct { mut rows, panels, mut first, panel, mut terms, mut row, row_stride, .. } = direct;
     let mut to = direct.to.cast::<F::Out>();
     let (acc, rhs) = (first.acc, first.rhs);
-    let mut before: Option<Between<'_, T, F>> = None;
+    let step = first.lhs_member;
+    let mut work = Meanwhile::<T, F> { before: None, next: first.lhs, step, rows: 0 };
     // SAFETY: Direct: terms, columns and outputs of every tile.
     unsafe {
-        let bare = F::SUMS && first.k < STEPS_BETWEEN * STEP && are_zero::<T, F>(direct);
+        let bare = F::SUMS && !direct.stream && first.k < STEPS_BETWEEN * STEP && are_zero::<T, F>(direct);
         while rows > 0 {
             first.rows = rows.min(MR);
             if first.rows < MR {
                 T::configure(&Config::new(first.rows));
             }
+            if let Some(run) = direct.late {
+                run.late_terms::<Amx<T>>(row, first.rows, terms.term.cast_mut());
+            }
             for p in 0..panels {
                 let to = to.wrapping_add(p * NR);
                 first.rhs = rhs.wrapping_add(p * panel);
-                match &mut before {
-                    Some(before) => accumulate_rows::<T, _>(&first, before),
-                    None => accumulate_rows::<T, _>(&first, &mut ()),
-                }
+                // A share of the next tile's rows for each panel.
+                let ahead = if direct.fetch { (rows - first.rows).min(MR) } else { 0 };
+                let share = |p: usize| p * ahead / panels;
+                work.next = first.lhs.wrapping_add((MR + share(p)) * step);
+                work.rows = share(p + 1) - share(p);
+                accumulate_rows::<T, _>(&first, &mut work);
                 if bare {
                     store_rows::<T>(first.rows, to.cast(), row_stride * size_of::<i32>());
                     continue;
                 }
                 store_rows::<T>(first.rows, acc.cast(), SUMS_ROW);
                 let at = At { acc, terms, row, col: direct.col + p * NR, rows: first.rows, to, step: row_stride };
-                before = Some(Between::new(direct.epilogue, at, first.k));
+                work.before = Some(Between::new(direct, at, first.k));
             }
             first.lhs = first.lhs.wrapping_add(MR * first.lhs_member);
             (row, terms) = (row + first.rows, terms.add(first.rows));
             to = to.wrapping_add(MR * row_stride);
             rows -= first.rows;
         }
-        if let Some(before) = &mut before {
+        if let Some(before) = &mut work.before {
             before.finish(MR);
+        }
+        if direct.stream {
+            T::Lanes::fence();
         }
     }
 }
@@ -291,6 +301,7 @@ struct At<O> {
 /// Finishes a tile, some rows at a time.
 struct Between<'a, T: Tiles, F: Finisher<T::Lanes>> {
     epilogue: &'a Epilogue<'a>,
+    stream: bool,
     at: At<F::Out>,
     common: F::Common,
     clamp: ByteClamp<Ints<T>>,
@@ -307,17 +318,35 @@ type Ints<T> = <<T as Tiles>::Lanes as Lanes>::I;
 /// Vectors of a row.
 const VECTORS: usize = 2;
 
-impl<T: Tiles, F: Finisher<T::Lanes>> Work for Between<'_, T, F> {
+/// The tile before is finished, and rows whose sums come next are fetched.
+struct Meanwhile<'a, T: Tiles, F: Finisher<T::Lanes>> {
+    before: Option<Between<'a, T, F>>,
+    /// The next codes to fetch, how far apart, and of how many rows.
+    next: *const u8,
+    step: usize,
+    rows: usize,
+}
+
+impl<T: Tiles, F: Finisher<T::Lanes>> Work for Meanwhile<'_, T, F> {
     #[inline(always)]
     unsafe fn step(&mut self) {
-        // SAFETY: as `new`.
-        unsafe { self.finish(self.done + self.rows) }
+        for i in 0..self.rows {
+            // SAFETY: a hint, whatever the address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(self.next.wrapping_add(i * self.step).cast()) }
+        }
+        self.next = self.next.wrapping_add(STEP);
+        if let Some(before) = &mut self.before {
+            // SAFETY: as `new`.
+            unsafe { before.finish(before.done + before.rows) }
+        }
     }
 
     #[inline(always)]
     unsafe fn rest(&mut self) {
-        // SAFETY: as `new`.
-        unsafe { self.finish(MR) }
+        if let Some(before) = &mut self.before {
+            // SAFETY: as `new`.
+            unsafe { before.finish(MR) }
+        }
     }
 }
 
@@ -327,7 +356,8 @@ impl<'a, T: Tiles, F: Finisher<T::Lanes>> Between<'a, T, F> {
     /// # Safety
     /// Features; `at` has columns, terms, sums and outputs as [`crate::finish::tile`] wants them, until it is finished.
     #[inline(always)]
-    unsafe fn new(epilogue: &'a Epilogue<'a>, at: At<F::Out>, k: usize) -> Self {
+    unsafe fn new(direct: &Direct<'a>, at: At<F::Out>, k: usize) -> Self {
+        let epilogue = direct.epilogue;
         const { assert!(NR == VECTORS * T::Lanes::N) }
         // SAFETY: our caller's.
         unsafe {
@@ -341,7 +371,17 @@ impl<'a, T: Tiles, F: Finisher<T::Lanes>> Between<'a, T, F> {
             }
             let rows = MR.div_ceil((k / STEP).max(1)).next_multiple_of(2);
             let (common, clamp) = (F::common(epilogue), byte_clamp::<T::Lanes>(epilogue));
-            Self { epilogue, at, common, clamp, column_terms, columns, done: 0, rows }
+            Self {
+                epilogue,
+                stream: F::SUMS && direct.stream,
+                at,
+                common,
+                clamp,
+                column_terms,
+                columns,
+                done: 0,
+                rows,
+            }
         }
     }
 
@@ -384,6 +424,10 @@ impl<'a, T: Tiles, F: Finisher<T::Lanes>> Between<'a, T, F> {
                         codes[i * VECTORS + v] = F::code(&self.common, x, &self.columns[v], &row);
                     } else {
                         let to = to.wrapping_add(i * at.step + v * T::Lanes::N);
+                        if self.stream {
+                            T::Lanes::stream(to.cast(), x);
+                            continue;
+                        }
                         F::put(&self.common, x, &self.columns[v], &row, to);
                     }
                 }

@@ -134,59 +134,71 @@ unsafe impl<const WIDE: bool> Gather for BytesGather<WIDE> {
     }
 }
 
-/// Rows that are summed at a time: a vector of sums.
-const ROWS: usize = 16;
-
-/// Sums contiguous codes of rows, sixteen rows at a time: `vpdpbusd` with ones, then the lanes of each row are added up.
+/// Sums contiguous codes of rows, four rows at a time: `vpdpbusd` with ones, then the lanes of each row are added up. A
+/// function of its own, so that it leaves the registers of tile loops alone.
 ///
 /// # Safety
-/// Features: AVX-512 VNNI and BW. The clauses of [`crate::packing::pack`]; `sums` is not null.
-#[inline(always)]
+/// Features: these. The clauses of [`crate::packing::pack`]; `sums` is not null.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn wide_sums(run: &PackRun) {
-    let Source { codes, member_stride, signed, .. } = run.source;
-    // SAFETY: our caller's; the rows beyond the last are the last again, and their sums are not stored.
+    // SAFETY: our caller's.
+    unsafe { if run.source.signed { wide_sums_of::<true>(run) } else { wide_sums_of::<false>(run) } }
+}
+
+#[inline(always)]
+unsafe fn wide_sums_of<const SIGNED: bool>(run: &PackRun) {
+    let PackRun { source: Source { codes: mut row, member_stride: step, .. }, mut sums, k, .. } = *run;
+    let mut left = run.members;
+    // SAFETY: our caller's.
     unsafe {
-        for first in (0..run.members).step_by(ROWS) {
-            let left = run.members - first;
-            let mut from = [codes.wrapping_add(first * member_stride); ROWS];
-            for (i, from) in from.iter_mut().enumerate() {
-                *from = from.wrapping_add(i.min(left - 1) * member_stride);
-            }
-            let mut sums = [_mm512_setzero_si512(); ROWS];
-            for k in (0..run.k).step_by(64) {
-                let valid = u64::MAX >> 64usize.saturating_sub(run.k - k);
-                for (sum, from) in sums.iter_mut().zip(from) {
-                    let v = _mm512_maskz_loadu_epi8(valid, from.wrapping_add(k).cast());
-                    // The first operand is unsigned, the second signed.
-                    let (a, b) = (_mm512_set1_epi8(1), v);
-                    *sum = if signed { _mm512_dpbusd_epi32(*sum, a, b) } else { _mm512_dpbusd_epi32(*sum, b, a) };
-                }
-            }
-            _mm512_mask_storeu_epi32(run.sums.add(first), u16::MAX >> ROWS.saturating_sub(left), across(sums));
+        let (factor, constant) = (_mm_set1_epi32(run.factor), _mm_set1_epi32(run.constant));
+        while left >= 4 {
+            let rows = [row, row.wrapping_add(step), row.wrapping_add(2 * step), row.wrapping_add(3 * step)];
+            let four = _mm_mullo_epi32(four_sums::<SIGNED>(rows, k), factor);
+            _mm_storeu_si128(sums.cast(), _mm_add_epi32(four, constant));
+            (row, sums, left) = (row.wrapping_add(4 * step), sums.wrapping_add(4), left - 4);
+        }
+        while left > 0 {
+            let sum = _mm_cvtsi128_si32(four_sums::<SIGNED>([row; 4], k));
+            *sums = run.constant.wrapping_add(run.factor.wrapping_mul(sum));
+            (row, sums, left) = (row.wrapping_add(step), sums.wrapping_add(1), left - 1);
         }
     }
 }
 
-/// The sum of all lanes of vector i, in lane i: pairs of lanes are added up, then halves of quarters, then quarters.
+/// The sums of `k` codes of four rows.
 #[inline(always)]
-unsafe fn across(v: [__m512i; ROWS]) -> __m512i {
-    // SAFETY: Features.
+unsafe fn four_sums<const SIGNED: bool>(rows: [*const u8; 4], k: usize) -> __m128i {
+    // SAFETY: Features; so many codes of each row.
     unsafe {
-        let (low, high) = (halves(four(&v, 0), four(&v, 4)), halves(four(&v, 8), four(&v, 12)));
-        _mm512_add_epi32(
-            _mm512_shuffle_i32x4::<0b10_00_10_00>(low, high),
-            _mm512_shuffle_i32x4::<0b11_01_11_01>(low, high),
-        )
+        let mut sums = [_mm512_setzero_si512(); 4];
+        let mut at = 0;
+        while k - at >= 64 {
+            for (sum, row) in sums.iter_mut().zip(rows) {
+                *sum = add_codes::<SIGNED>(*sum, _mm512_loadu_si512(row.wrapping_add(at).cast()));
+            }
+            at += 64;
+        }
+        if at < k {
+            let valid = u64::MAX >> (64 - (k - at));
+            for (sum, row) in sums.iter_mut().zip(rows) {
+                *sum = add_codes::<SIGNED>(*sum, _mm512_maskz_loadu_epi8(valid, row.wrapping_add(at).cast()));
+            }
+        }
+        let (a, b) = (pairs(sums[0], sums[1]), pairs(sums[2], sums[3]));
+        let quarters = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+        let halves = _mm256_add_epi32(_mm512_castsi512_si256(quarters), _mm512_extracti64x4_epi64::<1>(quarters));
+        _mm_add_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves))
     }
 }
 
-/// Of four vectors from `i` on, the sums of each quarter, side by side.
+/// Adds to each lane of `sum` its four codes. Of the instruction, the first operand is unsigned, the second signed.
 #[inline(always)]
-unsafe fn four(v: &[__m512i; ROWS], i: usize) -> __m512i {
+unsafe fn add_codes<const SIGNED: bool>(sum: __m512i, codes: __m512i) -> __m512i {
     // SAFETY: Features.
     unsafe {
-        let (a, b) = (pairs(v[i], v[i + 1]), pairs(v[i + 2], v[i + 3]));
-        _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b))
+        let ones = _mm512_set1_epi8(1);
+        if SIGNED { _mm512_dpbusd_epi32(sum, ones, codes) } else { _mm512_dpbusd_epi32(sum, codes, ones) }
     }
 }
 
@@ -194,12 +206,4 @@ unsafe fn four(v: &[__m512i; ROWS], i: usize) -> __m512i {
 unsafe fn pairs(a: __m512i, b: __m512i) -> __m512i {
     // SAFETY: Features.
     unsafe { _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b)) }
-}
-
-#[inline(always)]
-unsafe fn halves(a: __m512i, b: __m512i) -> __m512i {
-    // SAFETY: Features.
-    unsafe {
-        _mm512_add_epi32(_mm512_shuffle_i32x4::<0b01_00_01_00>(a, b), _mm512_shuffle_i32x4::<0b11_10_11_10>(a, b))
-    }
 }

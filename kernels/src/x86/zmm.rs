@@ -126,6 +126,18 @@ unsafe impl Lanes for ZmmLanes {
     }
 
     #[inline(always)]
+    unsafe fn stream(p: *mut i32, x: __m512i) {
+        // SAFETY: Features, Pointers; aligned, says our caller.
+        unsafe { _mm512_stream_si512(p.cast(), x) }
+    }
+
+    #[inline(always)]
+    unsafe fn fence() {
+        // SAFETY: Features.
+        unsafe { _mm_sfence() }
+    }
+
+    #[inline(always)]
     unsafe fn splat(x: i32) -> __m512i {
         // SAFETY: Features.
         unsafe { _mm512_set1_epi32(x) }

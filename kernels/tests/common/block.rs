@@ -74,6 +74,7 @@ impl Product {
                 packed_strides: rng.pick(&[1, 8, usize::MAX]),
                 rows_before_tail: rng.pick(&[1, 32, usize::MAX]),
                 panels: rng.pick(&[1, 2, 3, usize::MAX]),
+                cached: rng.pick(&[0, usize::MAX]),
             },
             cut: if rng.one_in(3) { (rng.below(shape.0 + 1), rng.below(3)) } else { (0, 0) },
             kind: rng.pick(kinds),

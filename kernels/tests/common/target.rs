@@ -22,7 +22,10 @@ impl<'a, O: Output> Target<'a, O> {
     /// written to them.
     pub fn new(arena: &'a Arena, rng: &Rng, shape: (usize, usize), layout: Layout) -> Self {
         let strides = layout.strides::<O>(shape.0, shape.1);
-        let data = arena.slice(span(shape, strides), |_| O::random(rng));
+        let len = span(shape, strides);
+        let random = |_| O::random(rng);
+        // Kernels may store whole lines in another way.
+        let data = if rng.one_in(3) { arena.lines(len, random) } else { arena.slice(len, random) };
         #[cfg(all(unix, not(miri)))]
         if matches!(layout, Layout::RowPages | Layout::ColumnPages) {
             let stride = strides.0.max(strides.1);
