@@ -95,7 +95,7 @@ cfg_if::cfg_if! {
     } else if #[cfg(target_arch = "x86_64")] {
         /// Every backend this build knows, best first, scalar last.
         pub static TABLE: &[Row] = &[
-            describe::<crate::x86::amx::Amx<crate::x86::amx::Instructions>>(),
+            describe::<crate::x86::amx::Amx<crate::x86::tiles::Instructions>>(),
             describe::<crate::x86::avx512_vnni::Avx512Vnni<14, 2>>(),
             describe::<crate::x86::avx512_vnni::Avx512Vnni<6, 4>>(),
             describe::<crate::x86::avx_vnni::AvxVnni>(),

@@ -47,6 +47,7 @@ mod rounding;
 pub mod scalar;
 mod scatter;
 mod tensor;
+mod terms;
 pub mod twin;
 mod view;
 mod ways;

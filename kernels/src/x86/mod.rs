@@ -1,5 +1,5 @@
 //! x86-64: one file an instruction set, and what they share: `dot` (the tile loop), `zmm` (sixteen lanes), `bytes` (a
-//! gather).
+//! gather), `tiles` (the instructions of AMX).
 
 pub mod amx;
 pub mod avx2;
@@ -9,4 +9,5 @@ pub mod avx512_vnni;
 pub mod avx_vnni;
 mod bytes;
 mod dot;
+pub mod tiles;
 mod zmm;

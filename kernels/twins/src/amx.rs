@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use zeropoint_kernels::x86::amx::{Config, Tiles};
+use zeropoint_kernels::x86::tiles::{Config, Tiles};
 use zeropoint_kernels::{Features, NoGather, scalar};
 
 /// Eight tiles, and how they are configured, if they are.
