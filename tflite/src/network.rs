@@ -17,6 +17,21 @@ pub enum Rules {
 }
 
 impl Rules {
+    const LITERT_REFERENCE: &str = "litert-reference";
+
+    /// `litert-reference`, or the name of a rule for all layers.
+    pub fn named(name: &str) -> Option<Self> {
+        if name == Self::LITERT_REFERENCE {
+            return Some(Self::LitertReference);
+        }
+        Rounding::ALL.into_iter().find(|rounding| rounding.name() == name).map(Self::One)
+    }
+
+    /// All that [`Rules::named`] knows.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        [Self::LITERT_REFERENCE].into_iter().chain(Rounding::ALL.map(Rounding::name))
+    }
+
     pub(crate) fn of(self, operation: &Operation) -> Rounding {
         match (self, operation) {
             (Self::One(rounding), _) => rounding,
