@@ -128,7 +128,8 @@ impl Arguments {
                 })?;
             }
             _ => {
-                let backend = Backend::named(&text).map_err(|error| Failure::of("--backend", error))?;
+                // The message begins with the name of the argument.
+                let backend = Backend::named(&text).map_err(|error| Failure::Argument(format!("--{error}")))?;
                 self.options.backend = Some(backend);
             }
         }

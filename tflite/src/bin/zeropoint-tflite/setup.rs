@@ -61,7 +61,7 @@ pub fn is_coded(kind: Kind) -> bool {
 }
 
 /// The bytes of a tensor, to be written: one that nothing reads has none.
-pub fn activation<'n>(network: &'n mut Network, index: usize) -> Result<&'n mut [u8], Failure> {
+pub fn activation(network: &mut Network, index: usize) -> Result<&mut [u8], Failure> {
     let nowhere = || Failure::of("MODEL", format_args!("tensor {index} is not an activation"));
     network.tensor_mut(index).ok_or_else(nowhere)
 }
