@@ -4,6 +4,11 @@
 //! [`Plan`] gives every activation a place in one block of memory; [`Network`] is prepared once and runs. With the feature `cli`,
 //! `Picture` makes input codes of picture files, and `Npz` reads recorded tensors.
 
+/// The code in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod error;
 mod flat;
 mod load;

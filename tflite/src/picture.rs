@@ -39,7 +39,8 @@ impl fmt::Display for PictureError {
 impl core::error::Error for PictureError {}
 
 impl Picture {
-    /// Reads a PNG, JPEG or BMP file; transparency is dropped.
+    /// Reads a PNG, JPEG or BMP file; transparency is dropped, and a rotation that a camera has noted is
+    /// not applied.
     ///
     /// # Errors
     /// [`PictureError::File`].

@@ -278,8 +278,11 @@ fn networks_without_a_picture_are_refused() {
     }
 }
 
-/// Of the README of the sample networks: class and code of the best, for each of two pictures.
-const ANSWERS: [(&str, [&[(usize, i32)]; 2]); 6] = [
+/// Class and code of the best, for each of two pictures.
+type Answers = [&'static [(usize, i32)]; 2];
+
+/// Of the README of the sample networks.
+const ANSWERS: [(&str, Answers); 6] = [
     ("mobilenet_v1_0.25_128_quant", [&[(401, 91), (668, 28), (835, 22)], &[(286, 32), (283, 28), (282, 19)]]),
     ("mobilenet_v2_1.0_224_quant", [&[(653, 239), (458, 2), (753, 2)], &[(286, 205), (282, 26), (283, 9)]]),
     ("tf2_mobilenet_v2_1.0_224_ptq", [&[(653, 186), (440, 14), (668, 8)], &[(286, 160), (282, 31), (283, 17)]]),
