@@ -90,6 +90,7 @@ step package package
 
 if oldest_installed; then
     step oldest-compiler oldest check --workspace --features rayon
+    step oldest-compiler-tflite oldest check --manifest-path tflite/Cargo.toml
 else
     skip oldest-compiler "not to be had"
 fi

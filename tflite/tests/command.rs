@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use common::{folder, npz};
+use common::{from_environment, npz};
 use zeropoint::available;
 use zeropoint::layers::{Activation, Padding};
 use zeropoint_tflite::{Kind, Model, Operation, Tensor};
@@ -293,7 +293,7 @@ const ANSWERS: [(&str, Answers); 6] = [
 
 #[test]
 fn sample_pictures_have_the_recorded_classes() {
-    let Some(models) = folder("ZEROPOINT_MODELS") else { return };
+    let Some(models) = from_environment("ZEROPOINT_MODELS") else { return };
     let path = |name: &str| models.join(name).to_str().unwrap().to_owned();
     for (name, answers) in ANSWERS {
         for (picture, expected) in ["grace_hopper.bmp", "cat.bmp"].into_iter().zip(answers) {
@@ -312,7 +312,9 @@ fn sample_pictures_have_the_recorded_classes() {
 
 #[test]
 fn recorded_layers_are_met() {
-    let (Some(models), Some(golden)) = (folder("ZEROPOINT_MODELS"), folder("ZEROPOINT_GOLDEN_NPZ")) else {
+    let (Some(models), Some(golden)) =
+        (from_environment("ZEROPOINT_MODELS"), from_environment("ZEROPOINT_GOLDEN_NPZ"))
+    else {
         return;
     };
     for (name, layers) in

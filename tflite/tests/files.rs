@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{folder, network, npz};
+use common::{from_environment, network, npz};
 use zeropoint_tflite::{Kind, Model, Npz, NpzError, Picture, Tensor};
 
 fn grey(width: usize, pixels: &[u8]) -> Picture {
@@ -43,7 +43,9 @@ fn codes_are_bytes_or_128_less() {
 
 #[test]
 fn sample_pictures_are_the_recorded_inputs() {
-    let (Some(models), Some(golden)) = (folder("ZEROPOINT_MODELS"), folder("ZEROPOINT_GOLDEN_NPZ")) else {
+    let (Some(models), Some(golden)) =
+        (from_environment("ZEROPOINT_MODELS"), from_environment("ZEROPOINT_GOLDEN_NPZ"))
+    else {
         return;
     };
     for (name, picture) in

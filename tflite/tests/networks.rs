@@ -1,21 +1,13 @@
 //! Real networks, where they are to be had: `ZEROPOINT_MODELS` names the directory of the `.tflite` files, `ZEROPOINT_GOLDEN_LAYERS`
 //! a file of recorded layers, as `tests/golden/layers_gen.py DIRECTORY --all` at the root writes it.
 
-use std::path::PathBuf;
+mod common;
 
+use common::{NETWORKS, from_environment};
 use serde_json::Value;
 use zeropoint::layers::{Activation, Padding};
 use zeropoint::{Backend, Rounding, Threads, available};
 use zeropoint_tflite::{Kind, Model, Network, Operation, Options, Rules, Tensor};
-
-const NETWORKS: [&str; 6] = [
-    "mobilenet_v1_0.25_128_quant",
-    "mobilenet_v2_1.0_224_quant",
-    "tf2_mobilenet_v2_1.0_224_ptq",
-    "pretrainedResnet_quant",
-    "kws_ref_model",
-    "vww_96_int8",
-];
 
 /// One thread.
 struct One;
@@ -37,14 +29,6 @@ impl Threads for Two {
     fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
         std::thread::scope(|scope| (0..tasks).for_each(|i| drop(scope.spawn(move || task(i)))));
     }
-}
-
-fn from_environment(variable: &str) -> Option<PathBuf> {
-    let path = std::env::var_os(variable).map(PathBuf::from);
-    if path.is_none() {
-        println!("SKIPPED: {variable} is not set");
-    }
-    path
 }
 
 fn model(directory: &std::path::Path, name: &str) -> Model {

@@ -15,18 +15,18 @@ pub const NETWORKS: [&str; 6] = [
     "vww_96_int8",
 ];
 
-/// The folder that a variable of the environment names.
-pub fn folder(variable: &str) -> Option<PathBuf> {
-    let folder = env::var_os(variable).map(PathBuf::from);
-    if folder.is_none() {
-        println!("skipped: {variable} names no folder");
+/// The file or folder that a variable of the environment names.
+pub fn from_environment(variable: &str) -> Option<PathBuf> {
+    let path = env::var_os(variable).map(PathBuf::from);
+    if path.is_none() {
+        println!("SKIPPED: {variable} is not set");
     }
-    folder
+    path
 }
 
 /// The file of a sample network, where they are to be had.
 pub fn network(name: &str) -> Option<Vec<u8>> {
-    let path = folder("ZEROPOINT_MODELS")?.join(format!("{name}.tflite"));
+    let path = from_environment("ZEROPOINT_MODELS")?.join(format!("{name}.tflite"));
     Some(fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
 }
 
