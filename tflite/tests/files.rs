@@ -17,6 +17,8 @@ fn resizing_weighs_by_triangles() {
     assert_eq!(grey(2, &[0, 100]).resized([4, 1]).pixels(), [0, 25, 75, 100]);
     // First across, with bytes in between: 0.5 and 1.5 become 1 and 2. First down, it would be 0 and 2.
     assert_eq!(grey(2, &[0, 1, 0, 3]).resized([1, 1]).pixels(), [2]);
+    // A sixth of 3 is a tie, which the weight in 22 bits of fraction, rounded up, decides.
+    assert_eq!(grey(6, &[0, 3, 0, 0, 0, 0]).resized([1, 1]).pixels(), [1]);
     assert_eq!(grey(1, &[255; 301]).resized([7, 5]).pixels(), [255; 35]);
     let colours = Picture::new([2, 1], 3, vec![0, 10, 20, 100, 110, 120]).unwrap();
     assert_eq!(colours.resized([4, 1]).pixels(), [0, 10, 20, 25, 35, 45, 75, 85, 95, 100, 110, 120]);
