@@ -89,6 +89,11 @@ fuzz() {
     CARGO_TARGET_DIR=$target/fuzz cargo +nightly fuzz "${@:1:2}" "${corpora[@]}" "${@:3}"
 }
 
+# The same for the crate in tflite/.
+fuzz_tflite() {
+    cd tflite && fuzz "$@"
+}
+
 # CARGO_ARGUMENTS...: Miri sees a CPU without extensions: it is for what is plain Rust, the twins, the views, the split.
 miri() {
     MIRIFLAGS="-Zmiri-strict-provenance ${MIRIFLAGS-}" ZEROPOINT_EXPECT=scalar cargo +nightly miri test "$@"

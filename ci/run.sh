@@ -7,7 +7,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 format() {
     local directory
-    for directory in . ci/nostd fuzz benches/instructions tflite; do (cd "$directory" && cargo fmt --all --check); done
+    for directory in . ci/nostd fuzz benches/instructions tflite tflite/fuzz; do (cd "$directory" && cargo fmt --all --check); done
 }
 
 clippy() {
@@ -17,9 +17,11 @@ clippy() {
     (cd fuzz && CARGO_TARGET_DIR=$target/fuzz cargo clippy -- -D warnings)
     (cd benches/instructions && CARGO_TARGET_DIR=$target cargo clippy -- -D warnings)
     (cd tflite && CARGO_TARGET_DIR=$target cargo clippy --all-targets -- -D warnings)
+    (cd tflite && CARGO_TARGET_DIR=$target cargo clippy --no-default-features --all-targets -- -D warnings)
+    (cd tflite/fuzz && CARGO_TARGET_DIR=$target/fuzz cargo clippy -- -D warnings)
 }
 
-# The networks themselves are not here: ZEROPOINT_MODELS and ZEROPOINT_GOLDEN_LAYERS say where they are.
+# The networks themselves are not here: tflite/README.md names the variables that say where they are.
 tflite() {
     (cd tflite && CARGO_TARGET_DIR=$target cargo test -- --nocapture)
 }
@@ -88,6 +90,7 @@ step package package
 
 if oldest_installed; then
     step oldest-compiler oldest check --workspace --features rayon
+    step oldest-compiler-tflite oldest check --manifest-path tflite/Cargo.toml
 else
     skip oldest-compiler "not to be had"
 fi
@@ -145,6 +148,8 @@ fi
 if fuzz_installed; then
     step fuzz-build fuzz build
     for name in gemm pack stages; do limit=120 step "fuzz-$name" fuzz run "$name" -- -max_total_time=20; done
+    step fuzz-build-load fuzz_tflite build
+    limit=120 step fuzz-load fuzz_tflite run load -- -max_total_time=20
 else
     skip fuzz "no nightly toolchain or cargo-fuzz to be had"
 fi

@@ -77,6 +77,8 @@ pub enum Error {
     Unsupported { operator: usize, name: &'static str, what: &'static str },
     /// Memory for all activations is more than a computer can address.
     Arena,
+    /// Memory for all activations that is not to be had.
+    Memory { bytes: usize },
     /// A number or a count that a file has no room for.
     Unwritable { what: &'static str, value: usize },
 }
@@ -173,6 +175,7 @@ impl fmt::Display for Error {
                 write!(f, "tensor {tensor} ({name:?}): zero point {index} is {zero_point}, not a code of {kind:?}")
             }
             Self::Arena => write!(f, "the memory of the activations overflows an address"),
+            Self::Memory { bytes } => write!(f, "{bytes} bytes of memory for activations could not be allocated"),
             Self::Unwritable { what, value } => write!(f, "{what}: {value} has no room in a .tflite file"),
         }
     }

@@ -53,6 +53,14 @@ impl Kind {
             Self::I64 => 8,
         }
     }
+
+    /// The number that an 8-bit code stands for before scale and zero point.
+    pub const fn code(self, byte: u8) -> i32 {
+        match self {
+            Self::I8 => byte as i8 as i32,
+            _ => byte as i32,
+        }
+    }
 }
 
 /// `real = scale * (code - zero_point)`, with one pair or one pair an index of `axis`.
@@ -137,6 +145,24 @@ pub enum Operation {
     Tanh,
     Relu,
     Relu6,
+}
+
+impl Model {
+    /// Multiplications of a convolution or a fully connected layer; 0 for operators of another kind.
+    pub fn macs(&self, operator: &Operator) -> usize {
+        let tensor = |index: Option<usize>| index.and_then(|index| self.tensors.get(index));
+        let (Some(weights), Some(output)) =
+            (tensor(operator.inputs.get(1).copied().flatten()), tensor(operator.outputs.first().copied()))
+        else {
+            return 0;
+        };
+        let each = match (&operator.operation, &weights.shape[..]) {
+            (Operation::DepthwiseConv2d { .. }, [_, height, width, _]) => &[*height, *width][..],
+            (Operation::Conv2d { .. } | Operation::FullyConnected { .. }, [_, each @ ..]) => each,
+            _ => return 0,
+        };
+        output.shape.iter().chain(each).fold(1, |product, &extent| product.saturating_mul(extent))
+    }
 }
 
 impl Tensor {

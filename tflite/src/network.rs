@@ -17,6 +17,26 @@ pub enum Rules {
 }
 
 impl Rules {
+    const LITERT_REFERENCE: &str = "litert-reference";
+
+    /// `litert-reference`, or the name of a rule for all layers.
+    pub fn named(name: &str) -> Option<Self> {
+        if name == Self::LITERT_REFERENCE {
+            return Some(Self::LitertReference);
+        }
+        Self::all().find(|rounding| rounding.name() == name).map(Self::One)
+    }
+
+    /// All that [`Rules::named`] knows.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        [Self::LITERT_REFERENCE].into_iter().chain(Self::all().map(Rounding::name))
+    }
+
+    /// No scale has a multiplier of the rule that is left out.
+    fn all() -> impl Iterator<Item = Rounding> {
+        Rounding::ALL.into_iter().filter(|rounding| *rounding != Rounding::IntMulShift)
+    }
+
     pub(crate) fn of(self, operation: &Operation) -> Rounding {
         match (self, operation) {
             (Self::One(rounding), _) => rounding,
@@ -88,7 +108,7 @@ impl Network {
     ///
     /// # Errors
     /// [`Error::Layer`] with the operator and what its layer refuses; [`Error::Unsupported`] for tensors of a type or a
-    /// form that no layer takes.
+    /// form that no layer takes; [`Error::Memory`].
     pub fn new(model: &Model, options: &Options) -> Result<Self, Error> {
         let plan = Plan::new(model)?;
         let place = |place: &Option<Place>| place.as_ref().map(|place| place.offset..place.offset + place.bytes);
@@ -108,12 +128,15 @@ impl Network {
                 packed: prepared.packed,
             });
         }
+        let mut arena = Vec::new();
+        arena.try_reserve_exact(plan.arena).map_err(|_| Error::Memory { bytes: plan.arena })?;
+        arena.resize(plan.arena, 0);
         Ok(Self {
             steps,
             places,
             inputs: model.inputs.clone(),
             outputs: model.outputs.clone(),
-            arena: vec![0; plan.arena],
+            arena,
             workspace: Workspace::new(most),
             workspace_bytes: most,
         })

@@ -3,8 +3,8 @@
 use zeropoint::kernels::{Code, bytes::codes, bytes::codes_mut};
 use zeropoint::layers::*;
 use zeropoint::{
-    MatMut, MatRef, Multiplier, OutputCode, PackOptions, PerAxis, QuantParams, Stages, TensorMut, TensorRef,
-    Threads, ZeroPoint,
+    MatMut, MatRef, Multiplier, OutputCode, PackOptions, PerAxis, QuantParams, Rounding, Stages, TensorMut,
+    TensorRef, Threads, ZeroPoint,
 };
 
 use crate::network::{Options, Run};
@@ -277,7 +277,11 @@ impl<'m> Preparing<'m> {
             None => None,
         };
         let (low, high) = activation.bounds(&out_params);
-        let stages = Stages::<C>::fixed(axis).rounding(self.options.rules.of(&self.operator.operation));
+        let rounding = self.options.rules.of(&self.operator.operation);
+        if rounding == Rounding::IntMulShift {
+            return Err(self.unsupported("rounding by int_mul_shift, whose multipliers no scale has,"));
+        }
+        let stages = Stages::<C>::fixed(axis).rounding(rounding);
         let stages = stages.zero_point(out_params.zero_point()).clamp(low, high);
         let stages = match &bias {
             Some(bias) => stages.bias(bias),
@@ -320,7 +324,7 @@ impl<'m> Preparing<'m> {
                 };
                 let layer = self.layer(DepthwiseConv2d::<C, C>::new(&spec, &stages))?;
                 let workspace = self.layer(layer.workspace_bytes(from, threads))?;
-                let explanation = layer.backend().kernel().to_owned();
+                let explanation = format!("lanes of {}", layer.backend().name());
                 let run: Run = Box::new(move |threads, inputs, out, workspace| {
                     let input = TensorRef::nhwc(codes::<C>(inputs[0]), from)?;
                     layer.run_on(threads, input, TensorMut::nhwc(codes_mut::<C>(out), to)?, workspace)

@@ -124,19 +124,7 @@ fn known_networks() {
             // The README has six digits.
             assert!((found.scales[0] / scale - 1.0).abs() < 2e-6, "{}: {:?}", known.file, found.scales);
         }
-        let macs: usize = model
-            .operators
-            .iter()
-            .map(|operator| {
-                let weights = || &model.tensors[operator.inputs[1].expect("weights are not optional")].shape;
-                let outputs: usize = model.tensors[operator.outputs[0]].shape.iter().product();
-                match operator.name {
-                    "CONV_2D" | "FULLY_CONNECTED" => outputs * weights()[1..].iter().product::<usize>(),
-                    "DEPTHWISE_CONV_2D" => outputs * weights()[1] * weights()[2],
-                    _ => 0,
-                }
-            })
-            .sum();
+        let macs: usize = model.operators.iter().map(|operator| model.macs(operator)).sum();
         assert_eq!((macs + 50_000) / 100_000, known.macs, "{}: {macs} MAC", known.file);
     }
 }

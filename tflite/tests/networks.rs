@@ -1,21 +1,13 @@
 //! Real networks, where they are to be had: `ZEROPOINT_MODELS` names the directory of the `.tflite` files, `ZEROPOINT_GOLDEN_LAYERS`
 //! a file of recorded layers, as `tests/golden/layers_gen.py DIRECTORY --all` at the root writes it.
 
-use std::path::PathBuf;
+mod common;
 
+use common::{NETWORKS, from_environment};
 use serde_json::Value;
 use zeropoint::layers::{Activation, Padding};
-use zeropoint::{Backend, Threads, available};
-use zeropoint_tflite::{Kind, Model, Network, Operation, Options, Tensor};
-
-const NETWORKS: [&str; 6] = [
-    "mobilenet_v1_0.25_128_quant",
-    "mobilenet_v2_1.0_224_quant",
-    "tf2_mobilenet_v2_1.0_224_ptq",
-    "pretrainedResnet_quant",
-    "kws_ref_model",
-    "vww_96_int8",
-];
+use zeropoint::{Backend, Rounding, Threads, available};
+use zeropoint_tflite::{Kind, Model, Network, Operation, Options, Rules, Tensor};
 
 /// One thread.
 struct One;
@@ -37,14 +29,6 @@ impl Threads for Two {
     fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
         std::thread::scope(|scope| (0..tasks).for_each(|i| drop(scope.spawn(move || task(i)))));
     }
-}
-
-fn from_environment(variable: &str) -> Option<PathBuf> {
-    let path = std::env::var_os(variable).map(PathBuf::from);
-    if path.is_none() {
-        println!("SKIPPED: {variable} is not set");
-    }
-    path
 }
 
 fn model(directory: &std::path::Path, name: &str) -> Model {
@@ -145,6 +129,26 @@ fn a_small_network_runs_on_every_backend() {
     }
 }
 
+#[test]
+fn rules_have_names() {
+    assert!(Rules::names().all(|name| Rules::named(name).is_some()));
+    assert_eq!(Rules::named("litert-reference"), Some(Rules::LitertReference));
+    assert_eq!(Rules::named("single_even"), Some(Rules::One(Rounding::SingleEven)));
+    // No scale has a multiplier of this rule: neither the name nor the rule is taken.
+    assert_eq!(Rules::named("int_mul_shift"), None);
+    let mut model = Model::default();
+    let codes = |shape: &[usize]| Tensor::new("codes", Kind::I8, shape).quantized(1.0, 0);
+    let input = model.add(codes(&[1, 2]));
+    let weights = model.add(codes(&[1, 2]).holding([1u8, 2]));
+    let operation = Operation::FullyConnected { activation: Activation::None, keep_dims: false };
+    let output = model.apply(operation, &[Some(input), Some(weights)], codes(&[1, 1]));
+    (model.inputs, model.outputs) = (vec![input], vec![output]);
+    let rules = |rules| Network::new(&model, &Options { rules, ..Options::default() }).map(|_| ());
+    assert_eq!(rules(Rules::One(Rounding::DoubleUp)), Ok(()));
+    let message = rules(Rules::One(Rounding::IntMulShift)).unwrap_err().to_string();
+    assert!(message.contains("operator 0 (FULLY_CONNECTED)") && message.contains("int_mul_shift"), "{message}");
+}
+
 /// Constants in the place of activations, and sizes that do not fit, are refused before anything runs.
 #[test]
 fn wrong_networks_are_refused() {
@@ -160,6 +164,10 @@ fn wrong_networks_are_refused() {
     assert!(message.contains("operator 0 (RESHAPE)") && message.contains("another size"), "{message}");
     let message = refused(Operation::Relu, codes(&[2]).holding([1u8, 2]), codes(&[2]), true);
     assert!(message.contains("constant in the place of an activation"), "{message}");
+    // More than any computer has, in a few bytes of file.
+    let vast = || codes(&[1 << 20, 1 << 20, 1 << 10]);
+    let message = refused(Operation::Relu, vast(), vast(), false);
+    assert_eq!(message, format!("{} bytes of memory for activations could not be allocated", 1u64 << 51));
     let mut network = Network::new(
         &Model { tensors: vec![], operators: vec![], inputs: vec![], outputs: vec![] },
         &Options::default(),

@@ -15,13 +15,56 @@ pub const NETWORKS: [&str; 6] = [
     "vww_96_int8",
 ];
 
+/// The file or folder that a variable of the environment names.
+pub fn from_environment(variable: &str) -> Option<PathBuf> {
+    let path = env::var_os(variable).map(PathBuf::from);
+    if path.is_none() {
+        println!("SKIPPED: {variable} is not set");
+    }
+    path
+}
+
+/// The file of a sample network, where they are to be had.
 pub fn network(name: &str) -> Option<Vec<u8>> {
-    let Some(folder) = env::var_os("ZEROPOINT_MODELS") else {
-        println!("skipped: {name}: ZEROPOINT_MODELS names no folder");
-        return None;
-    };
-    let path = PathBuf::from(folder).join(format!("{name}.tflite"));
+    let path = from_environment("ZEROPOINT_MODELS")?.join(format!("{name}.tflite"));
     Some(fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+}
+
+/// An archive of arrays of bytes: packed and as they are, in turns.
+#[cfg(feature = "cli")]
+pub fn npz(arrays: &[(&str, Kind, Vec<usize>, Vec<u8>)]) -> Vec<u8> {
+    use rawzip::{CompressionMethod, ZipArchiveWriter};
+    use std::io::Write;
+    let mut file = Vec::new();
+    let mut archive = ZipArchiveWriter::new(&mut file);
+    for (index, (key, kind, shape, data)) in arrays.iter().enumerate() {
+        let kind = if *kind == Kind::I8 { "|i1" } else { "|u1" };
+        let shape: String = shape.iter().map(|extent| format!("{extent}, ")).collect();
+        let text = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({shape}), }}\n");
+        let mut array = b"\x93NUMPY\x01\x00".to_vec();
+        array.extend((text.len() as u16).to_le_bytes());
+        array.extend(text.as_bytes());
+        array.extend(data);
+        let packed = index % 2 == 0;
+        let method = if packed { CompressionMethod::DEFLATE } else { CompressionMethod::STORE };
+        let path = format!("{key}.npy");
+        let (mut entry, config) = archive.new_file(&path).compression_method(method).start().unwrap();
+        let descriptor = if packed {
+            let encoder = flate2::write::DeflateEncoder::new(&mut entry, flate2::Compression::default());
+            let mut writer = config.wrap(encoder);
+            writer.write_all(&array).unwrap();
+            let (encoder, descriptor) = writer.finish().unwrap();
+            encoder.finish().unwrap();
+            descriptor
+        } else {
+            let mut writer = config.wrap(&mut entry);
+            writer.write_all(&array).unwrap();
+            writer.finish().unwrap().1
+        };
+        entry.finish(descriptor).unwrap();
+    }
+    archive.finish().unwrap();
+    file
 }
 
 /// All operations with options that differ from each other and from what is assumed of absent ones.
