@@ -29,7 +29,7 @@ pub struct Blocking {
     /// Panels of rhs that pass a tile of rows before the next tile of rows, at least 1, for kernels that can go both ways
     /// ([`Microkernel::ACROSS`]): they and the rows of a tile should stay in the caches.
     pub panels: usize,
-    /// Kernels that go across store i32 sums past the caches where they, lhs and rhs take more bytes than this in all:
+    /// Kernels that finish tiles at once store i32 sums past the caches where they, lhs and rhs take more bytes than this in all:
     /// they would push one another out. From three quarters of it on they fetch rows before they take their sums.
     /// `usize::MAX` for never.
     pub cached: usize,
@@ -380,7 +380,7 @@ unsafe fn direct<K: Microkernel, F: Finisher<K::Lanes>>(
         }
         let staging = run.workspace.add(room.staging);
         let staged = e.col_stride != 1;
-        let bytes = if K::ACROSS { footprint(run) } else { 0 };
+        let bytes = footprint(run);
         let aligned = e.out.addr().is_multiple_of(64) && e.row_stride.is_multiple_of(16);
         let stream = F::SUMS && bytes > run.plan.cached && aligned;
         while row < end {

@@ -133,6 +133,9 @@ pub(super) unsafe fn direct<K: Dot, F: Finisher<K::Lanes>, const MR: usize, cons
             (row, row_terms) = (row + MR, row_terms.wrapping_add(MR));
             to = to.wrapping_add(MR * direct.row_stride);
         }
+        if direct.stream {
+            K::Lanes::fence();
+        }
     }
 }
 
@@ -171,6 +174,8 @@ unsafe fn finish<K: Dot, F: Finisher<K::Lanes>, const MR: usize, const V: usize>
                             let (x, columns) = (acc[$i + i][v], &columns[v]);
                             if F::CODES {
                                 codes[i * V + v] = F::code(&common, x, columns, &factors);
+                            } else if F::SUMS && direct.stream {
+                                K::Lanes::stream(to.wrapping_add(v * K::Lanes::N).cast(), x);
                             } else {
                                 F::put(&common, x, columns, &factors, to.wrapping_add(v * K::Lanes::N));
                             }
@@ -230,23 +235,47 @@ unsafe fn add_products<K: Dot, const R: usize, const V: usize>(acc: &mut Sums<K,
         *base = base.wrapping_add(3 * i * at.ld);
     }
     let steps = tile.k * size / GROUP;
-    let turn = if K::LONG { 4 } else { 2 };
     // SAFETY: Features; Lhs: rows below `R`, K is whole groups; Rhs: `V` vectors a step.
     unsafe {
-        for _ in 0..steps / turn {
-            step::<K, R, V, 0>(acc, &at);
-            step::<K, R, V, 1>(acc, &at);
-            if K::LONG {
-                step::<K, R, V, 2>(acc, &at);
-                step::<K, R, V, 3>(acc, &at);
+        // Sums of few rows would wait for one another: the steps of a turn have sums of their own, if there are registers,
+        // of which wider lanes have more.
+        if const { R * V * turn::<K>() <= K::Lanes::N } {
+            let mut others = [[[K::Lanes::splat(0); V]; R]; 3];
+            for _ in 0..steps / turn::<K>() {
+                step::<K, R, V, 0>(acc, &at);
+                step::<K, R, V, 1>(&mut others[0], &at);
+                if K::LONG {
+                    step::<K, R, V, 2>(&mut others[1], &at);
+                    step::<K, R, V, 3>(&mut others[2], &at);
+                }
+                at.advance::<K, R>(turn::<K>());
             }
-            at.advance::<K, R>(turn);
+            for other in others {
+                for (acc, other) in acc.iter_mut().flatten().zip(other.iter().flatten()) {
+                    *acc = K::Lanes::add(*acc, *other);
+                }
+            }
+        } else {
+            for _ in 0..steps / turn::<K>() {
+                step::<K, R, V, 0>(acc, &at);
+                step::<K, R, V, 1>(acc, &at);
+                if K::LONG {
+                    step::<K, R, V, 2>(acc, &at);
+                    step::<K, R, V, 3>(acc, &at);
+                }
+                at.advance::<K, R>(turn::<K>());
+            }
         }
-        for _ in 0..steps % turn {
+        for _ in 0..steps % turn::<K>() {
             step::<K, R, V, 0>(acc, &at);
             at.advance::<K, R>(1);
         }
     }
+}
+
+/// Steps of a turn of the loop.
+const fn turn<K: Dot>() -> usize {
+    if K::LONG { 4 } else { 2 }
 }
 
 impl At {
