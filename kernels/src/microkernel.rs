@@ -42,7 +42,7 @@ pub struct Direct<'a> {
     pub panels: usize,
     /// The first tile, `MR` rows; `acc` is a scratch tile if the kernel goes across.
     pub first: Tile,
-    /// The run that computes the terms of each tile of rows, by [`BlockRun::late_terms`], if they are not there yet.
+    /// The run that computes the terms of each tile of rows, by its `late_terms`, if they are not there yet.
     pub late: Option<&'a BlockRun<'a>>,
     /// Whether to fetch rows before that.
     pub fetch: bool,

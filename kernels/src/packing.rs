@@ -107,7 +107,7 @@ pub unsafe trait Gather: 'static {
     }
     /// The sum of `count` contiguous codes, a multiple of 32.
     unsafe fn sum(codes: *const u8, count: usize, signed: bool) -> i32;
-    /// Sums of rows, as [`pack`] takes them where nothing is packed.
+    /// Sums of rows, as packing takes them where nothing is packed.
     #[inline(always)]
     unsafe fn sums(run: &PackRun)
     where

@@ -26,7 +26,14 @@ fn product(backend: Backend) -> Result<[i32; 4], Error> {
         &backend.plan(
             2,
             2,
-            Blocking { rows: 4, depth: usize::MAX, packed_strides: usize::MAX, rows_before_tail: 1, panels: 1, cached: usize::MAX },
+            Blocking {
+                rows: 4,
+                depth: usize::MAX,
+                packed_strides: usize::MAX,
+                rows_before_tail: 1,
+                panels: 1,
+                cached: usize::MAX,
+            },
         )?,
         &mut workspace.0,
     )?;
