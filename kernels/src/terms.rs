@@ -39,6 +39,7 @@ impl BlockRun<'_> {
     ///
     /// # Safety
     /// Features of `K`; Job; `terms` has room for so many; the rows are read in place, and their terms are the usual ones.
+    #[allow(dead_code)] // kernels of some architectures go across, others do not
     #[inline(always)]
     pub(crate) unsafe fn late_terms<K: Microkernel>(&self, first: usize, count: usize, terms: *mut i32) {
         // SAFETY: our caller's.
