@@ -28,16 +28,16 @@ const STREAMED_ROWS: usize = 64;
 const STREAMED_BYTES: usize = 1 << 20;
 /// K that is so small that storing decides.
 const SMALL_K: usize = 48;
-/// The K and the rows from which tile registers win over vectors. On Granite Rapids, 12544 x 32 x 64 is as fast by both in u8, a
+/// The K and the rows from which tile registers win over vectors. On Emerald Rapids, 12544 x 32 x 64 is as fast by both in u8, a
 /// tenth faster by tiles with the default rule, and a quarter slower in i32; 12544 x 27 x 32 half as fast again by tiles.
 const TILES_FROM_K: usize = 16;
 const TILES_FROM_ROWS: usize = 2;
 /// Rows of lhs whose sums are taken at a time for kernels that go across: fewer leave more last tiles that nothing follows.
 const ROWS_ACROSS: usize = 256;
-/// Bytes of a product that stay in L2. On Granite Rapids, i32 stored past the caches: 3136 x 576 x 64, 2.6 MB, 1768 to 2286
+/// Bytes of a product that stay in L2. On Emerald Rapids, i32 stored past the caches: 3136 x 576 x 64, 2.6 MB, 1768 to 2286
 /// GOP/s; 3136 x 128 x 128, 2.0 MB, 1297 to 1115.
 const CACHED: usize = 2300 << 10;
-/// Bytes of panels that rows pass in L2, for kernels that go across. On Granite Rapids, L2 2 MiB, of 2048 x 2048 x 2048: 128
+/// Bytes of panels that rows pass in L2, for kernels that go across. On Emerald Rapids, L2 2 MiB, of 2048 x 2048 x 2048: 128
 /// KiB 2137 GOP/s, 448 2195, 1,024 2096, all 1360.
 const PANELS_IN_L2: usize = 640 << 10;
 /// What sixteen columns of three rows cost a kernel with a proof beyond its steps, and if lhs is shuffled, on the scale of

@@ -182,6 +182,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
         let scratch = run.workspace.add(room.scratch);
         let staging = run.workspace.add(room.staging);
         let buffer = run.workspace.add(room.buffer);
+        let roads = if on_registers::<K, F>() { roads::<F::Out>(run, F::SUMS) } else { Roads::default() };
         // What the kernel was last prepared for.
         let mut entered = 0;
         let mut block = 0;
@@ -222,7 +223,8 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                         if entered != K::MR {
                             K::enter(K::MR);
                         }
-                        direct::<K, F>(run, tile, (terms, late && col == 0), (block, first), (col, left));
+                        let roads = Roads { late: late && col == 0, ..roads };
+                        direct::<K, F>(run, tile, terms, roads, (block, first), (col, left));
                         // A last tile of fewer rows was prepared for.
                         entered = if first.is_multiple_of(K::MR) { K::MR } else { 0 };
                     }
@@ -366,7 +368,8 @@ fn direct_rows<K: Microkernel, F: Finisher<K::Lanes>>(
 unsafe fn direct<K: Microkernel, F: Finisher<K::Lanes>>(
     run: &BlockRun<'_>,
     mut tile: Tile,
-    (mut terms, late): (RowTerms, bool),
+    mut terms: RowTerms,
+    roads: Roads,
     (mut row, count): (usize, usize),
     (col, panels): (usize, usize),
 ) {
@@ -380,9 +383,6 @@ unsafe fn direct<K: Microkernel, F: Finisher<K::Lanes>>(
         }
         let staging = run.workspace.add(room.staging);
         let staged = e.col_stride != 1;
-        let bytes = footprint(run);
-        let aligned = e.out.addr().is_multiple_of(64) && e.row_stride.is_multiple_of(16);
-        let stream = F::SUMS && bytes > run.plan.cached && aligned;
         while row < end {
             let rows = if staged { staged_rows(K::MR).min(end - row) } else { end - row };
             let (to, row_stride) = if staged {
@@ -395,9 +395,9 @@ unsafe fn direct<K: Microkernel, F: Finisher<K::Lanes>>(
                 rows,
                 panels,
                 first,
-                late: late.then_some(run),
-                fetch: late && bytes > run.plan.cached / 4 * 3,
-                stream: stream && !staged,
+                late: roads.late.then_some(run),
+                fetch: roads.late && roads.fetch,
+                stream: roads.stream && !staged,
                 panel: run.plan.panel,
                 terms,
                 column_terms,
@@ -418,12 +418,22 @@ unsafe fn direct<K: Microkernel, F: Finisher<K::Lanes>>(
     }
 }
 
-/// Bytes of lhs, rhs and outputs.
+/// Of the choices of [`Direct`], those of a run.
+#[derive(Clone, Copy, Default)]
+struct Roads {
+    late: bool,
+    fetch: bool,
+    stream: bool,
+}
+
+/// The roads that the size of lhs, rhs and outputs asks for.
 #[inline(always)]
-fn footprint(run: &BlockRun<'_>) -> usize {
+fn roads<O>(run: &BlockRun<'_>, sums: bool) -> Roads {
     let BlockRun { m, n, plan, ref epilogue, .. } = *run;
-    let sizes = [(m, plan.k), (n, plan.k), (m, n.saturating_mul(epilogue.dest.size()))];
-    sizes.iter().fold(0, |sum, (a, b)| sum.saturating_add(a.saturating_mul(*b)))
+    let sizes = [(m, plan.k), (n, plan.k), (m, n.saturating_mul(size_of::<O>()))];
+    let bytes = sizes.iter().fold(0usize, |sum, (a, b)| sum.saturating_add(a.saturating_mul(*b)));
+    let aligned = epilogue.out.addr().is_multiple_of(64) && epilogue.row_stride.is_multiple_of(16);
+    Roads { late: false, fetch: bytes > plan.cached / 4 * 3, stream: sums && bytes > plan.cached && aligned }
 }
 
 /// Rows of the next tile: MR, but a rest between MR and 1.5 MR is halved, where tiles may start at any row.

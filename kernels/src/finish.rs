@@ -339,14 +339,12 @@ unsafe fn quads<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
     // SAFETY: the clauses of `tile`: rows of whole panels.
     unsafe {
         let clamp = byte_clamp::<L>(e);
-        let terms_are_same = at.terms.same;
-        let same = L::splat(if terms_are_same { *at.terms.term } else { 0 });
         let mut left = 0;
         loop {
             let mut terms = [L::splat(0); 4];
             let mut columns = [F::columns(e, at.col + left); 4];
             for v in 0..across {
-                terms[v] = L::add(column_term::<L, F>(e, at.col + left + v * L::N), same);
+                terms[v] = column_term::<L, F>(e, at.col + left + v * L::N);
                 columns[v] = F::columns(e, at.col + left + v * L::N);
             }
             let mut r = 0;
@@ -357,8 +355,7 @@ unsafe fn quads<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
                     let row_term = L::splat(*at.terms.term.add(r + i));
                     for v in 0..across {
                         let x = L::load(at.acc.add((r + i) * K::NR + left + v * L::N));
-                        let x = L::add(x, terms[v]);
-                        let x = if terms_are_same { x } else { L::add(x, row_term) };
+                        let x = L::add(L::add(x, terms[v]), row_term);
                         codes[i * across + v] = F::code(common, x, &columns[v], &row);
                     }
                 }

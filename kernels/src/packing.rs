@@ -165,7 +165,8 @@ pub(crate) unsafe fn pack<K: Microkernel>(run: &PackRun) {
         match (run.side, K::PROOF) {
             (Side::Lhs, _) => {
                 layout::<K>(run, &K::LHS);
-                for i in 0..if run.sums.is_null() { 0 } else { run.members } {
+                let plain = run.sums.is_null() || (run.factor, run.constant) == (1, 0);
+                for i in 0..if plain { 0 } else { run.members } {
                     *run.sums.add(i) = run.constant.wrapping_add(run.factor.wrapping_mul(*run.sums.add(i)));
                 }
             }

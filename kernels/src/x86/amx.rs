@@ -13,7 +13,7 @@
 //! Rows go across: 32 rows of lhs stay in L1 while panels of rhs stream from L2. Rows of a tile are finished between the
 //! steps of the next tile, a few at a time, where the tile unit leaves the vector units idle.
 //!
-//! On Granite Rapids, 2026-11-26, GOP/s of full-range data, 512 x 512 x 512 unless said otherwise; products alone 4,500:
+//! On Emerald Rapids, 2026-11-26, GOP/s of full-range data, 512 x 512 x 512 unless said otherwise; products alone 4,500:
 //! * u8, finished between the steps 3,200; behind each tile 2,560; behind the products of the next tile, before its
 //!   store, no faster (a program of these loops: 3,670, 2,880 and 2,930);
 //! * i32, 3,150; stored from the tiles where nothing is added, 3,050: better only below 256 k, where that is done;

@@ -8,7 +8,7 @@
 //!   acc[i][0] = vpdpbusd(.., a, r0)      08 18 28 38 | 09 19 29 39 | ... | 0f 1f 2f 3f    r1
 //!   acc[i][1] = vpdpbusd(.., a, r1)
 //! ```
-//! Share of the peak: 512 cubed 96 % on Granite Rapids (343 of 358 GOP/s in one run), and 96 % with the EVEX twin on Zen 4 (of
+//! Share of the peak: 512 cubed 96 % on Emerald Rapids (343 of 358 GOP/s in one run), and 96 % with the EVEX twin on Zen 4 (of
 //! 472), where 64 cubed had 72 %, 256 cubed 95 %, 2048 cubed 87 %. Loops have 85 instructions for 48 products and spill
 //! nothing. At M = 1 each step of a turn has sums of its own: 1 x 1024 x 1001 71 to 140 GOP/s.
 use core::arch::x86_64::*;
