@@ -2,6 +2,8 @@
 """Whole networks: zeropoint beside LiteRT, in turns, in one run. README.md says how to run it."""
 
 import argparse
+import contextlib
+import ctypes
 import dataclasses
 import datetime
 import json
@@ -66,8 +68,9 @@ class Row:
 
 def networks(models, folder, only):
     """The networks at hand, and those that are made of them in `folder`."""
-    found = {name: twins.read(models / f"{name}.tflite") for name in NETWORKS if (models / f"{name}.tflite").exists()}
-    for name in NETWORKS.keys() - found.keys():
+    paths = {name: models / f"{name}.tflite" for name in NETWORKS}
+    found = {name: twins.read(path) for name, path in paths.items() if path.exists()}
+    for name in paths.keys() - found.keys():
         print(f"left out: {name} is not in {models}", file=sys.stderr)
     made = {}
     if NARROW in found:
@@ -76,15 +79,14 @@ def networks(models, folder, only):
     for name, model in (found | made).items():
         if only not in name:
             continue
-        path, twin = models / f"{name}.tflite", None
+        layer, twin = name.startswith("depthwise"), None
+        path = paths.get(name, folder / f"{name}.tflite")
         if name in made:
-            path = folder / f"{name}.tflite"
             twins.write(model, path)
-        if (real := None if name.startswith("depthwise") else twins.float_twin(model)) is not None:
+        if not layer and (real := twins.float_twin(model)) is not None:
             twin = folder / f"{name}.float.tflite"
             twins.write(real, twin)
-        target = DEPTHWISE_TARGET if name.startswith("depthwise") else NETWORKS.get(name)
-        yield Network(name, path, twin, target, name in made)
+        yield Network(name, path, twin, DEPTHWISE_TARGET if layer else NETWORKS.get(name), name in made)
 
 
 def interpreter(path, contender, threads, **more):
@@ -96,8 +98,11 @@ def interpreter(path, contender, threads, **more):
     random = np.random.default_rng(1)
     for detail in made.get_input_details():
         shape, kind = detail["shape"], detail["dtype"]
-        codes = random.uniform(-1, 1, shape) if kind == np.float32 else random.integers(0, 256, shape, np.uint8)
-        made.set_tensor(detail["index"], codes.astype(kind) if kind == np.float32 else codes.view(kind))
+        if kind == np.float32:
+            values = random.uniform(-1, 1, shape).astype(kind)
+        else:
+            values = random.integers(0, 256, shape, np.uint8).view(kind)
+        made.set_tensor(detail["index"], values)
     return made
 
 
@@ -170,56 +175,58 @@ def check(command, network, folder):
 
 def anonymous(pid="self"):
     """Bytes of a process that are no file's: weights in a mapped model do not count, packed ones do."""
-    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("RssAnon"):
+    # Not `status`, whose counters lag behind by 256 KiB.
+    for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Anonymous:"):
             return 1024 * int(line.split()[1])
     return 0
 
 
 def arena(made, model):
-    """Bytes that the places of all activations cover: what LiteRT's planner needs."""
-    places, end, bytes = [], 0, 0
-    for detail, tensor in zip(made.get_tensor_details(), model.subgraphs[0].tensors):
-        if twins.data(model, tensor) is None:
-            view = made.tensor(detail["index"])()
+    """Bytes that the places of activations and of what kernels use cover: what LiteRT's planner needs."""
+    places, end, covered, tensors = [], 0, 0, model.subgraphs[0].tensors
+    for detail in made.get_tensor_details():
+        index = detail["index"]
+        # Those behind the model's are the kernels'.
+        if index >= len(tensors) or twins.data(model, tensors[index]) is None:
+            view = made.tensor(index)()
             places.append((view.__array_interface__["data"][0], view.nbytes))
     for start, length in sorted(places):
-        bytes += max(0, start + length - max(start, end))
+        covered += max(0, start + length - max(start, end))
         end = max(end, start + length)
-    return bytes
+    return covered
 
 
-def their_memory(path, contender):
+def their_memory(path, contender, tiny):
     """In a process of its own: how much an interpreter and two runs add to it, and its arena."""
-    model = twins.read(path)
     # What the first interpreter of a process brings along is no network's.
-    tiny = pathlib.Path(path).with_suffix(".tiny")
-    twins.write(twins.depthwise("i8", 1, 1, 1), tiny)
     first = interpreter(tiny, contender, 1)
     first.invoke()
+    # Else pages that were freed before would be taken again, and not counted.
+    ctypes.CDLL(None).malloc_trim(0)
     before = anonymous()
     made = interpreter(path, contender, 1)
     for _ in range(2):
         made.invoke()
-    print(json.dumps([anonymous() - before, arena(made, model) if contender == BUILTIN else 0]))
+    added = anonymous() - before
+    print(json.dumps([added, arena(made, twins.read(path)) if contender == BUILTIN else 0]))
 
 
 def memory(command, network, folder):
     """A row of the table of memory, in bytes."""
     said = json.loads(subprocess.run(bench(command, network.path, 1, 3), check=True, capture_output=True).stdout)
+    ours = [said["arena"], said["packed"], said["workspace"]]
     process, most = subprocess.Popen(bench(command, network.path, 1, 100), stdout=subprocess.DEVNULL), 0
     while process.poll() is None:
-        most = max(most, anonymous(process.pid))
-        time.sleep(0.002)
-    row = [said["arena"], said["packed"], said["workspace"], said["arena"] + said["packed"] + said["workspace"], most]
-    link = folder / "memory.tflite"
-    link.unlink(missing_ok=True)
-    link.symlink_to(network.path)
-    theirs = {}
+        with contextlib.suppress(OSError):
+            most = max(most, anonymous(process.pid))
+        time.sleep(0.001)
+    tiny, theirs = folder / "tiny.tflite", {}
+    twins.write(twins.depthwise("i8", 1, 1, 1), tiny)
     for contender in BUILTIN, XNNPACK:
-        child = [sys.executable, __file__, "--memory-of", link, "--contender", contender]
+        child = [sys.executable, __file__, "--memory-of", network.path, "--contender", contender, "--tiny", tiny]
         theirs[contender] = json.loads(subprocess.run(child, check=True, capture_output=True).stdout)
-    return row + [theirs[BUILTIN][1], theirs[BUILTIN][0], theirs[XNNPACK][0]]
+    return [*ours, sum(ours), most, theirs[BUILTIN][1], theirs[BUILTIN][0], theirs[XNNPACK][0]]
 
 
 def table(heads, rows):
@@ -236,20 +243,20 @@ def times(value):
 
 
 def latency_table(rows):
-    heads = ["network", "threads", "zeropoint", "XNNPACK", "builtin", "best LiteRT / ours", "XNNPACK / ours", "target", "medians"]
     lines = []
     for row in rows:
         best = min(row.least[XNNPACK], row.least[BUILTIN]) / row.least[OURS]
         target = "-"
         if row.network.target is not None and row.threads == 1:
             reached = row.ratio(XNNPACK) >= row.network.target
-            target = f"{row.network.target} {'reached' if reached else '**missed**'}"
+            target = f"{row.network.target} {'' if reached else '**missed**'}".strip()
         lines.append(
             [row.network.name, str(row.threads), *(ms(row.least[c]) for c in (OURS, XNNPACK, BUILTIN))]
             + [times(best), times(row.ratio(XNNPACK)), target]
             + [" ".join(ms(row.median[c]) for c in (OURS, XNNPACK, BUILTIN))]
         )
-    return table(heads, lines)
+    ratios = ["best of LiteRT / ours", "XNNPACK / ours", "target"]
+    return table(["network", "threads", OURS, XNNPACK, BUILTIN, *ratios, "medians"], lines)
 
 
 def float_table(rows):
@@ -264,14 +271,19 @@ def float_table(rows):
 
 
 def memory_table(rows):
-    heads = ["network", "zeropoint: arena", "packed", "workspace", "in all", "its process", "builtin: arena", "builtin adds", "XNNPACK adds"]
+    ours = ["zeropoint: arena", "packed weights", "workspace", "in all", "process"]
+    heads = ["network", *ours, "builtin: arena", "in all", "XNNPACK: in all"]
     return table(heads, [[name] + [f"{value / 1024:,.0f}" for value in row] for name, row in rows])
 
 
 #: Where lines of the picture begin, how long they are, how far apart, and what is above and below them.
 LEFT, WIDTH, STEP, HEAD, FOOT = 215, 540, 22, 66, 34
 #: Colours as in `src/svg.rs`; ours is the largest dot, and lies on top.
-DOTS = [(FLOAT, "LiteRT, float", "#8c8c8c", 4.0), (XNNPACK, "LiteRT, 8 bits", "#e69f00", 4.0), (OURS, "zeropoint, 8 bits", "#0072b2", 5.5)]
+DOTS = [
+    (FLOAT, "LiteRT, float", "#8c8c8c", 4.0),
+    (XNNPACK, "LiteRT, 8 bits", "#e69f00", 4.0),
+    (OURS, "zeropoint, 8 bits", "#0072b2", 5.5),
+]
 
 
 def picture(rows):
@@ -312,41 +324,57 @@ def picture(rows):
             for contender, _, colour, radius in DOTS:
                 dot(place(row.least[contender]), y, colour, radius)
         out.append("</g>")
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + WIDTH + 30}" height="{2 * height}"'
-    return "\n".join([f'{head} font-family="sans-serif" font-size="11">', '<rect width="100%" height="100%" fill="white"/>', *out, "</svg>\n"])
+    size = f'width="{LEFT + WIDTH + 30}" height="{2 * height}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="11">'
+    return "\n".join([head, '<rect width="100%" height="100%" fill="white"/>', *out, "</svg>\n"])
 
 
-def main():
+def options():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", type=pathlib.Path, default=os.environ.get("ZEROPOINT_MODELS"), help="folder of .tflite files; by default ZEROPOINT_MODELS")
-    parser.add_argument("--command", default=HERE / "../../tflite/target/release/zeropoint-tflite")
+    models = os.environ.get("ZEROPOINT_MODELS")
+    command = HERE / "../../tflite/target/release/zeropoint-tflite"
+    parser.add_argument("--models", default=models, help="folder of .tflite files; by default ZEROPOINT_MODELS")
+    parser.add_argument("--command", default=command, help="by default where a release build of tflite/ puts it")
     parser.add_argument("--rounds", type=int, default=15, help="turns of each contender")
     parser.add_argument("--ms", type=float, default=50, help="length of a turn")
     parser.add_argument("--only", default="", help="networks with this in their names")
-    parser.add_argument("--svg", type=pathlib.Path, help="where to draw float and integer latency")
-    parser.add_argument("--memory-of", help=argparse.SUPPRESS)
-    parser.add_argument("--contender", help=argparse.SUPPRESS)
+    parser.add_argument("--svg", type=pathlib.Path, help="where to draw latency in float and in integers")
+    for hidden in "--memory-of", "--contender", "--tiny":
+        parser.add_argument(hidden, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.memory_of:
-        return their_memory(arguments.memory_of, arguments.contender)
-    if arguments.models is None:
+    if arguments.models is None and arguments.memory_of is None:
         parser.error("--models or ZEROPOINT_MODELS: missing")
+    return arguments
+
+
+def report(arguments, folder):
+    """Prints everything; whether all bits were right."""
+    found = list(networks(pathlib.Path(arguments.models).resolve(), folder, arguments.only))
     counts = [n for n in (1, 2) if n <= len(os.sched_getaffinity(0))]
+    print(f"{datetime.date.today()}: the least of {arguments.rounds} turns of {arguments.ms:g} ms each, in ms\n")
+    exact = True
+    for network in found:
+        said = check(arguments.command, network, folder)
+        exact = exact and said.endswith(" 0 bytes differ")
+        print(f"{network.name}, beside LiteRT's reference kernels: {said}", flush=True)
+    rows = [measure(arguments, network, threads) for network in found for threads in counts]
+    print("\n" + latency_table(rows))
+    if counts == [1, 2]:
+        print(float_table(rows))
+        if arguments.svg:
+            arguments.svg.write_text(picture(rows))
+    memories = [(network.name, memory(arguments.command, network, folder)) for network in found]
+    print("Memory in KiB:\n\n" + memory_table(memories))
+    return exact
+
+
+def main():
+    arguments = options()
+    if arguments.memory_of:
+        their_memory(arguments.memory_of, arguments.contender, arguments.tiny)
+        return 0
     with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
-        found = list(networks(arguments.models.resolve(), folder, arguments.only))
-        print(f"{datetime.date.today()}, {arguments.rounds} turns of {arguments.ms:g} ms each, least times in ms\n")
-        exact = {network.name: check(arguments.command, network, folder) for network in found}
-        for name, said in exact.items():
-            print(f"{name}: {said} from LiteRT's reference kernels")
-        rows = [measure(arguments, network, threads) for network in found for threads in counts]
-        print("\n" + latency_table(rows))
-        if counts == [1, 2]:
-            print(float_table(rows))
-            if arguments.svg:
-                arguments.svg.write_text(picture(rows))
-        print("Memory in KiB:\n\n" + memory_table([(network.name, memory(arguments.command, network, folder)) for network in found]))
-    return any(" 0 bytes differ" not in said for said in exact.values())
+        return 0 if report(arguments, pathlib.Path(folder)) else 1
 
 
 if __name__ == "__main__":

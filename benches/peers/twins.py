@@ -105,7 +105,7 @@ def widened(model, times):
 
 
 def depthwise(kind, height, width, channels):
-    """One depthwise convolution, 3 x 3, stride 1, with ReLU: i8 with a scale a channel, or u8 with one and a zero point."""
+    """One depthwise convolution, 3 x 3, with ReLU: i8 with a scale a channel, or u8 with one scale and a zero point."""
     random = np.random.default_rng(1)
     model, graph = schema.ModelT(), schema.SubGraphT()
     model.version, model.buffers, model.subgraphs, model.description = 3, [schema.BufferT()], [graph], b"depthwise"
