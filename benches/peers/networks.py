@@ -41,7 +41,7 @@ NETWORKS = {
 #: Made of the first of these by repeating its channels; its width is 0.25.
 NARROW, WIDER = "mobilenet_v1_0.25_128_quant", {"0.50": 2, "0.75": 3, "1.00": 4}
 DEPTHWISE_TARGET = 2.0
-WARMUP = 3
+WARMUP = 2
 
 
 @dataclasses.dataclass
@@ -52,15 +52,26 @@ class Network:
     target: float | None
     synthetic: bool
 
+    @property
+    def label(self):
+        return self.name + "*" * self.synthetic
+
 
 @dataclasses.dataclass
 class Row:
-    """A network on some threads: of each contender the least and the median, in ms."""
+    """A network on some threads, and the turns of each contender: least and median, in ms."""
 
     network: Network
     threads: int
-    least: dict
-    median: dict
+    turns: dict
+
+    @property
+    def least(self):
+        return {contender: min(turn[0] for turn in turns) for contender, turns in self.turns.items()}
+
+    @property
+    def median(self):
+        return {contender: statistics.median(turn[1] for turn in turns) for contender, turns in self.turns.items()}
 
     def ratio(self, contender):
         return self.least[contender] / self.least[OURS]
@@ -112,7 +123,7 @@ def their_turn(path, contender, threads, seconds):
     for _ in range(WARMUP):
         made.invoke()
     end = time.perf_counter() + seconds
-    while len(times) < 3 or time.perf_counter() < end:
+    while len(times) < 2 or time.perf_counter() < end:
         start = time.perf_counter_ns()
         made.invoke()
         times.append((time.perf_counter_ns() - start) / 1e6)
@@ -131,27 +142,34 @@ def our_turn(command, path, threads, seconds, guess):
     return said["min_us"] / 1e3, said["median_us"] / 1e3
 
 
-def measure(arguments, network, threads):
-    """All contenders in turns, on the last of the CPUs that there are."""
-    cpus = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, cpus[-threads:])
+def take_turns(command, row, seconds):
+    """One turn of each contender, on the last of the CPUs that there are."""
+    network, threads, cpus = row.network, row.threads, sorted(os.sched_getaffinity(0))
     contenders = {OURS: network.path, XNNPACK: network.path, BUILTIN: network.path}
     if network.twin is not None:
         contenders[FLOAT] = network.twin
-    turns, seconds = {contender: [] for contender in contenders}, arguments.ms / 1e3
-    guess = our_turn(arguments.command, network.path, threads, 0, 1)[0]
-    for _ in range(arguments.rounds):
-        for contender, path in contenders.items():
-            if contender == OURS:
-                turns[contender].append(our_turn(arguments.command, path, threads, seconds, guess))
-            else:
-                turns[contender].append(their_turn(path, contender, threads, seconds))
-            # Until idle threads stop spinning.
-            time.sleep(0.02 if threads > 1 else 0)
+    os.sched_setaffinity(0, cpus[-threads:])
+    if OURS not in row.turns:
+        row.turns[OURS] = [our_turn(command, network.path, threads, 0, 1)]
+    for contender, path in contenders.items():
+        if contender == OURS:
+            turn = our_turn(command, path, threads, seconds, row.least[OURS])
+        else:
+            turn = their_turn(path, contender, threads, seconds)
+        row.turns.setdefault(contender, []).append(turn)
+        # Until idle threads stop spinning.
+        time.sleep(0.02 if threads > 1 else 0)
     os.sched_setaffinity(0, cpus)
-    least = {contender: min(turn[0] for turn in turns[contender]) for contender in turns}
-    median = {contender: statistics.median(turn[1] for turn in turns[contender]) for contender in turns}
-    return Row(network, threads, least, median)
+
+
+def measure(arguments, found, counts):
+    """All networks in each round: a machine that is slow for seconds is slow for a few turns of each."""
+    rows = [Row(network, threads, {}) for network in found for threads in counts]
+    for number in range(arguments.rounds):
+        print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr, flush=True)
+        for row in rows:
+            take_turns(arguments.command, row, arguments.ms / 1e3)
+    return rows
 
 
 def check(command, network, folder):
@@ -251,7 +269,7 @@ def latency_table(rows):
             reached = row.ratio(XNNPACK) >= row.network.target
             target = f"{row.network.target} {'' if reached else '**missed**'}".strip()
         lines.append(
-            [row.network.name, str(row.threads), *(ms(row.least[c]) for c in (OURS, XNNPACK, BUILTIN))]
+            [row.network.label, str(row.threads), *(ms(row.least[c]) for c in (OURS, XNNPACK, BUILTIN))]
             + [times(best), times(row.ratio(XNNPACK)), target]
             + [" ".join(ms(row.median[c]) for c in (OURS, XNNPACK, BUILTIN))]
         )
@@ -263,7 +281,7 @@ def float_table(rows):
     """As in the paper: float and integer, one thread and more."""
     lines = []
     for one in (row for row in rows if row.threads == 1 and FLOAT in row.least):
-        line = [one.network.name]
+        line = [one.network.label]
         for row in (row for row in rows if row.network is one.network):
             line += [ms(row.least[FLOAT]), ms(row.least[OURS]), times(row.ratio(FLOAT))]
         lines.append(line)
@@ -310,7 +328,7 @@ def picture(rows):
 
     for threads in (1, 2):
         out.append(f'<g transform="translate(0 {height * (threads - 1)})">')
-        text(LEFT, 20, "start", f"latency in ms, {threads} thread{'s' * (threads > 1)}")
+        text(LEFT, 20, "start", f"latency in ms, threads: {threads}; *: synthetic")
         for index, (_, words, colour, radius) in enumerate(DOTS):
             dot(LEFT + 4 + 150 * index, 36, colour, radius)
             text(LEFT + 14 + 150 * index, 40, "start", words)
@@ -319,7 +337,7 @@ def picture(rows):
             text(place(tick), height - FOOT + 14, "middle", f"{tick:g}")
         for index, row in enumerate(row for row in rows if row.threads == threads):
             y = HEAD + STEP * (index + 0.5)
-            text(LEFT - 8, y + 4, "end", row.network.name + "*" * row.network.synthetic)
+            text(LEFT - 8, y + 4, "end", row.network.label)
             line(LEFT, y, LEFT + WIDTH, y, "#eee")
             for contender, _, colour, radius in DOTS:
                 dot(place(row.least[contender]), y, colour, radius)
@@ -335,8 +353,8 @@ def options():
     command = HERE / "../../tflite/target/release/zeropoint-tflite"
     parser.add_argument("--models", default=models, help="folder of .tflite files; by default ZEROPOINT_MODELS")
     parser.add_argument("--command", default=command, help="by default where a release build of tflite/ puts it")
-    parser.add_argument("--rounds", type=int, default=15, help="turns of each contender")
-    parser.add_argument("--ms", type=float, default=50, help="length of a turn")
+    parser.add_argument("--rounds", type=int, default=40, help="turns of each contender")
+    parser.add_argument("--ms", type=float, default=30, help="length of a turn")
     parser.add_argument("--only", default="", help="networks with this in their names")
     parser.add_argument("--svg", type=pathlib.Path, help="where to draw latency in float and in integers")
     for hidden in "--memory-of", "--contender", "--tiny":
@@ -357,13 +375,13 @@ def report(arguments, folder):
         said = check(arguments.command, network, folder)
         exact = exact and said.endswith(" 0 bytes differ")
         print(f"{network.name}, beside LiteRT's reference kernels: {said}", flush=True)
-    rows = [measure(arguments, network, threads) for network in found for threads in counts]
+    rows = measure(arguments, found, counts)
     print("\n" + latency_table(rows))
     if counts == [1, 2]:
         print(float_table(rows))
         if arguments.svg:
             arguments.svg.write_text(picture(rows))
-    memories = [(network.name, memory(arguments.command, network, folder)) for network in found]
+    memories = [(network.label, memory(arguments.command, network, folder)) for network in found]
     print("Memory in KiB:\n\n" + memory_table(memories))
     return exact
 
