@@ -162,6 +162,12 @@ impl<'m> Preparing<'m> {
                 let second = self.input(1)?;
                 let mut spec = BinarySpec::new(params()?, self.params(second)?, self.params(output)?);
                 (spec.activation, spec.rounding) = ($activation, rounding);
+                if let Operation::Mul { .. } = self.operator.operation {
+                    // LiteRT divides a product of f32 in f32. Of these scales, the layer's f64 are the same number.
+                    let scale = spec.lhs.scale() * spec.rhs.scale() / spec.output.scale();
+                    spec.lhs = self.layer(QuantParams::new(scale, spec.lhs.zero_point()))?;
+                    spec.rhs = self.layer(QuantParams::new(spec.output.scale(), spec.rhs.zero_point()))?;
+                }
                 let (layer, other) = (self.layer($layer::new(&spec))?, self.extents(second)?);
                 let constants = [input.data.clone(), second.data.clone()];
                 Prepared::plain(move |threads, inputs, out| {
@@ -250,8 +256,16 @@ impl<'m> Preparing<'m> {
         let (params, out_params) = (self.params::<C>(input)?, self.params::<C>(output)?);
         let quantization =
             weights.quantization.as_ref().ok_or_else(|| self.unsupported("weights without a scale"))?;
+        // In networks of u8, LiteRT rounds the product of both scales of a convolution to f32.
+        let rounded = input.kind == Kind::U8
+            && matches!(self.operator.operation, Operation::Conv2d { .. } | Operation::DepthwiseConv2d { .. });
         let multiplier = |scale: &f32| {
-            Multiplier::from_real(f64::from(params.scale()) * f64::from(*scale) / f64::from(out_params.scale()))
+            let product = if rounded {
+                f64::from(params.scale() * scale)
+            } else {
+                f64::from(params.scale()) * f64::from(*scale)
+            };
+            Multiplier::from_real(product / f64::from(out_params.scale()))
         };
         let multipliers: Result<Vec<_>, _> = quantization.scales.iter().map(multiplier).collect();
         let multipliers = self.layer(multipliers)?;

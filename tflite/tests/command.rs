@@ -151,6 +151,25 @@ fn bench_prints_each_layer_and_the_whole() {
 }
 
 #[test]
+fn bench_says_the_same_to_programs() {
+    let files = Files::new("bench-json");
+    let text = printed(&["bench", &files.colours(), "--json", "--threads", "2", "--runs", "3"]);
+    assert_eq!(text.lines().count(), 1, "{text}");
+    let bench: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        (&bench["threads"], &bench["runs"], &bench["arena"]),
+        (&2.into(), &3.into(), &128.into()),
+        "{text}"
+    );
+    let layers = bench["layers"].as_array().unwrap();
+    let names: Vec<_> = layers.iter().map(|layer| layer["operator"].as_str().unwrap()).collect();
+    assert_eq!(names, ["CONV_2D", "ADD", "AVERAGE_POOL_2D", "RESHAPE"]);
+    assert_eq!(bench["macs"], layers.iter().map(|layer| layer["macs"].as_u64().unwrap()).sum::<u64>());
+    let (least, median) = (bench["min_us"].as_f64().unwrap(), bench["median_us"].as_f64().unwrap());
+    assert!(0.0 < least && least <= median, "{text}");
+}
+
+#[test]
 fn compare_finds_one_wrong_byte() {
     let files = Files::new("compare");
     let model = files.colours();
@@ -230,6 +249,8 @@ fn wrong_arguments_are_named() {
         (&["run", m, "--image", p, "--golden", &golden], &["run", "--golden"]),
         (&["bench", m, "--threads", "0"], &["--threads", "1 to 256"]),
         (&["bench", m, "--runs", "-3"], &["--runs", "\"-3\""]),
+        (&["bench", m, "--json=yes"], &["--json"]),
+        (&["run", m, "--image", p, "--json"], &["run", "--json"]),
         (&["bench", m, "--warmup", "1.5"], &["--warmup", "\"1.5\""]),
         (&["bench", m, "--backend", "abacus"], &["--backend: \"abacus\" is unknown", "scalar"]),
         (&["bench", m, "--rounding", "up"], &["--rounding", "\"up\"", "litert-reference", "single_even"]),

@@ -129,6 +129,39 @@ fn a_small_network_runs_on_every_backend() {
     }
 }
 
+/// A product of scales that f32 rounds up to 64 times less than the output's scale: 31 becomes 15.5 and 0.5, and 1. In f64 it is less.
+#[test]
+fn scales_are_multiplied_as_litert_does() {
+    for (kind, zero, convolution, product) in [(Kind::U8, 128, 1, 1), (Kind::I8, 0, 0, 1)] {
+        let (lhs, rhs) = (0.1f32, 0.01f32);
+        assert!(f64::from(lhs * rhs) > f64::from(lhs) * f64::from(rhs));
+        let codes = |scale| Tensor::new("codes", kind, &[1, 1, 1, 1]).quantized(scale, zero);
+        let activation = Activation::None;
+        let (stride, dilation, padding) = ([1, 1], [1, 1], Padding::Valid);
+        let weights = [
+            (Operation::Conv2d { stride, dilation, padding, activation }, convolution),
+            (Operation::DepthwiseConv2d { stride, dilation, padding, activation, multiplier: 1 }, convolution),
+            (Operation::Mul { activation }, product),
+        ];
+        for (operation, expected) in weights {
+            let mut model = Model::default();
+            let input = model.add(codes(lhs));
+            let one = model.add(codes(rhs).holding([zero as u8 + 1]));
+            let output = model.apply(operation, &[Some(input), Some(one)], codes(64.0 * (lhs * rhs)));
+            (model.inputs, model.outputs) = (vec![input], vec![output]);
+            let mut network = Network::new(&model, &options(None)).unwrap();
+            network.tensor_mut(input).unwrap()[0] = zero as u8 + 31;
+            network.run(&One).unwrap();
+            assert_eq!(
+                network.tensor(output).unwrap(),
+                [zero as u8 + expected],
+                "{:?}, {kind:?}",
+                operation.name()
+            );
+        }
+    }
+}
+
 #[test]
 fn rules_have_names() {
     assert!(Rules::names().all(|name| Rules::named(name).is_some()));

@@ -19,8 +19,8 @@ Runs quantized .tflite networks on zeropoint.
 
 zeropoint-tflite run MODEL --image PICTURE [--labels FILE] [--top 5] [--threads 1]
     the classes with the largest outputs; PICTURE is a PNG, JPEG or BMP file, FILE has one label a line
-zeropoint-tflite bench MODEL [--threads 1] [--warmup 3] [--runs 30]
-    time of each layer and of the whole, and memory
+zeropoint-tflite bench MODEL [--threads 1] [--warmup 3] [--runs 30] [--json]
+    time of each layer and of the whole, and memory; with --json, on one line, for programs
 zeropoint-tflite compare MODEL --golden FILE.npz [--whole] [--threads 1]
     each layer on recorded inputs against its recorded output; with --whole, the network on its recorded input
 zeropoint-tflite inspect MODEL
@@ -39,7 +39,7 @@ type Command = fn(&Arguments, &mut dyn Write) -> Result<ExitCode, Failure>;
 /// A command's name, what runs it, and the options it takes.
 const COMMANDS: [(&str, Command, &[&str]); 4] = [
     ("run", run::run, &["image", "labels", "top", "threads", "rounding", "backend"]),
-    ("bench", bench::bench, &["threads", "warmup", "runs", "rounding", "backend"]),
+    ("bench", bench::bench, &["threads", "warmup", "runs", "json", "rounding", "backend"]),
     ("compare", compare::compare, &["golden", "whole", "threads", "rounding", "backend"]),
     ("inspect", inspect::inspect, &[]),
 ];
@@ -55,6 +55,7 @@ pub struct Arguments {
     pub warmup: usize,
     pub runs: usize,
     pub whole: bool,
+    pub json: bool,
     pub options: Options,
 }
 
@@ -83,6 +84,7 @@ impl Arguments {
             warmup: 3,
             runs: 30,
             whole: false,
+            json: false,
             options: Options::default(),
         };
         while let Some(argument) = parser.next()? {
@@ -106,10 +108,15 @@ impl Arguments {
     }
 
     fn set(&mut self, option: &str, parser: &mut lexopt::Parser) -> Result<(), Failure> {
-        if option == "whole" {
-            self.whole = true;
-            return Ok(());
+        match option {
+            "whole" => self.whole = true,
+            "json" => self.json = true,
+            _ => return self.set_value(option, parser),
         }
+        Ok(())
+    }
+
+    fn set_value(&mut self, option: &str, parser: &mut lexopt::Parser) -> Result<(), Failure> {
         let value = parser.value()?;
         let number = |range| number(option, &value, range);
         let text = value.to_string_lossy();
