@@ -196,7 +196,7 @@ impl Problem {
         let said = |error: Error| error.to_string();
         match kind {
             Kind::Add | Kind::Sub | Kind::Mul => {
-                let spec = BinarySpec { lhs: a, rhs: b, output: o, activation, rounding };
+                let spec = BinarySpec { activation, rounding, ..BinarySpec::new(a, b, o) };
                 let cut = |i: usize| {
                     core::array::from_fn(|d| if self.single[i][d] && shape[d] > 0 { 1 } else { shape[d] })
                 };
