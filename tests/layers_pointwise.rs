@@ -9,7 +9,7 @@ mod common;
 use common::image::{Gaps, Image, gaps, windows};
 use common::matrix::Value;
 use common::pool::Scoped;
-use common::{Rng, seed};
+use common::{Rng, backends, seed};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{RngSeed, TestRunner};
@@ -196,7 +196,8 @@ impl Problem {
         let said = |error: Error| error.to_string();
         match kind {
             Kind::Add | Kind::Sub | Kind::Mul => {
-                let spec = BinarySpec { activation, rounding, ..BinarySpec::new(a, b, o) };
+                let backend = Some(rng.pick(&backends()));
+                let spec = BinarySpec { lhs: a, rhs: b, output: o, activation, rounding, backend };
                 let cut = |i: usize| {
                     core::array::from_fn(|d| if self.single[i][d] && shape[d] > 0 { 1 } else { shape[d] })
                 };
@@ -425,4 +426,41 @@ fn sums_that_nearly_cancel_are_those_of_the_reference() {
         let add = Add::new(&spec).unwrap();
         compare(&old, |out| add.run(lhs, rhs, out), |out| reference::add(&spec, lhs, rhs, out)).unwrap();
     }
+}
+
+/// All pairs of codes by every rule on every backend, of u8 and of i8.
+#[test]
+fn sums_and_products_of_all_codes_are_those_of_the_reference() {
+    fn check<C: Code + OutputCode + reference::Output + Value>(rng: &Rng) {
+        let [lhs, rhs]: [Vec<C>; 2] =
+            [8, 0].map(|shift| (0..1 << 16).map(|i: u32| C::of(i >> shift & 255)).collect());
+        let shape = [1, 16, 64, 64];
+        let [lhs, rhs] = [&lhs, &rhs].map(|codes| TensorRef::nhwc(codes, shape).unwrap());
+        let old = Image::<C>::random(shape, Gaps::default(), rng);
+        for rounding in RULES {
+            let params = || Params { scale: rng.fraction() / 32.0, zero: rng.bits() as u8 }.of::<C>();
+            let activation = rng.pick(&[Activation::None, Activation::Relu6]);
+            let spec = BinarySpec { activation, rounding, ..BinarySpec::new(params(), params(), params()) };
+            macro_rules! layer {
+                ($name:ident, $define:ident) => {
+                    let mut expected = old.clone();
+                    reference::$define(&spec, lhs, rhs, &mut expected.view_mut());
+                    for backend in backends() {
+                        let layer = $name::new(&BinarySpec { backend: Some(backend), ..spec }).unwrap();
+                        assert_eq!(layer.backend(), backend);
+                        let mut got = old.clone();
+                        layer.run(lhs, rhs, got.view_mut()).unwrap();
+                        let wrong = (0..got.data.len()).find(|i| got.data[*i].bits() != expected.data[*i].bits());
+                        assert_eq!(wrong, None, "ZEROPOINT_SEED={}: {backend:?}, {spec:?}", seed());
+                    }
+                };
+            }
+            layer!(Add, add);
+            layer!(Sub, sub);
+            layer!(Mul, mul);
+        }
+    }
+    let rng = Rng::new(seed());
+    check::<u8>(&rng);
+    check::<i8>(&rng);
 }
