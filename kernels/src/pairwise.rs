@@ -24,6 +24,8 @@ use crate::view::ZeroPoint;
 const LEFT: i32 = 20;
 /// Codes of an operand that is repeated, and of what is left of one: the most lanes there are.
 const VECTOR: usize = 16;
+/// Codes of a piece of an operand of which more is repeated.
+const TILE: usize = 512;
 
 /// What becomes of two codes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,7 +92,8 @@ pub struct PairwiseRun<'a> {
 }
 
 impl Pairwise {
-    /// Runs on the bytes of codes: as many of each operand as of `out`, or one that is repeated. Allocates nothing.
+    /// Runs on the bytes of codes: as many of each operand as of `out`, or fewer that are repeated, as many of both if neither is
+    /// one. Allocates nothing.
     ///
     /// # Errors
     /// [`Error::Length`], [`Error::ZeroPoint`], [`Error::Clamp`], [`Error::FixedPoint`] for a factor beyond the range of its
@@ -98,23 +101,61 @@ impl Pairwise {
     pub fn run(&self, backend: Backend, operands: [&[u8]; 2], out: &mut [u8]) -> Result<(), Error> {
         self.check()?;
         let len = out.len();
+        let mut period = len;
+        for (argument, codes) in ["lhs", "rhs"].into_iter().zip(operands) {
+            let got = codes.len();
+            if got == len || got == 1 {
+                continue;
+            }
+            if got == 0 || !len.is_multiple_of(got) || (period != len && period != got) {
+                return Err(Error::Length { argument, expected: period, got });
+            }
+            period = got;
+        }
+        if period == len {
+            self.run_whole(backend, operands, out);
+            return Ok(());
+        }
+        // As many periods as there is room for, and pieces of that length.
+        let mut tiles = [[0; TILE]; 2];
+        let piece = period * (TILE / period).max(1);
+        let mut repeated = operands;
+        for (codes, tile) in repeated.iter_mut().zip(&mut tiles) {
+            if codes.len() == period && period < piece {
+                for part in tile[..piece].chunks_exact_mut(period) {
+                    part.copy_from_slice(codes);
+                }
+                *codes = &tile[..piece];
+            }
+        }
+        for (i, out) in out.chunks_mut(piece).enumerate() {
+            let part = |j: usize| match operands[j] {
+                codes if codes.len() == len => &codes[i * piece..][..out.len()],
+                [_] => operands[j],
+                _ => &repeated[j][..out.len()],
+            };
+            self.run_whole(backend, [part(0), part(1)], out);
+        }
+        Ok(())
+    }
+
+    /// Runs on operands of as many codes as `out`, or of one.
+    fn run_whole(&self, backend: Backend, operands: [&[u8]; 2], out: &mut [u8]) {
         let mut repeated = [[0; VECTOR]; 2];
         let mut places = [(core::ptr::null(), 0); 2];
-        for (i, argument) in ["lhs", "rhs"].into_iter().enumerate() {
-            places[i] = match *operands[i] {
-                ref codes if codes.len() == len => (codes.as_ptr(), 1),
+        for (i, codes) in operands.into_iter().enumerate() {
+            places[i] = match codes {
                 [code] => {
-                    repeated[i] = [code; VECTOR];
+                    repeated[i] = [*code; VECTOR];
                     (repeated[i].as_ptr(), 0)
                 }
-                ref codes => return Err(Error::Length { argument, expected: len, got: codes.len() }),
+                _ => (codes.as_ptr(), 1),
             };
         }
-        let run = PairwiseRun { spec: self, operands: places, out: out.as_mut_ptr(), len };
-        // SAFETY: Features: the backend exists, so the CPU has them. Pairwise: lengths were checked above, and all is borrowed until
+        let run = PairwiseRun { spec: self, operands: places, out: out.as_mut_ptr(), len: out.len() };
+        // SAFETY: Features: the backend exists, so the CPU has them. Pairwise: `run` has checked lengths, and all is borrowed until
         // the call returns.
         unsafe { (backend.row().pairwise)(&run) };
-        Ok(())
     }
 
     fn check(&self) -> Result<(), Error> {

@@ -49,7 +49,7 @@ pub(crate) fn zip<I: Element, O: Element, const N: usize>(
     let Ok(()) = walk(inputs, start, out, |input, at, pixels| input.run(at, pixels), piece);
 }
 
-/// [`each`] of two operands, where a piece of one that is repeated is a single element.
+/// [`each`] of two operands, where a piece of one that is repeated is what is repeated.
 pub(crate) fn pairs<T: Element>(
     threads: &dyn Threads,
     operands: [TensorRef<'_, T>; 2],

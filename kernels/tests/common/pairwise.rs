@@ -69,7 +69,7 @@ pub fn spec(rng: &Rng, rounding: Rounding, signed: bool, product: bool) -> Pairw
     }
 }
 
-/// Takes bytes of both operands to `len` codes; one byte of either may stand for all.
+/// Takes bytes of both operands to `len` codes; fewer bytes of either are repeated.
 pub fn check(run: &Run, spec: &Pairwise, len: usize, operands: [&[u8]; 2]) {
     let counts = operands.map(<[u8]>::len);
     run.case(format_args!("{spec:?}, {len} codes of {counts:?}"));
@@ -81,7 +81,7 @@ pub fn check(run: &Run, spec: &Pairwise, len: usize, operands: [&[u8]; 2]) {
     }
     run.check_margins(&arena);
     for (i, got) in out.iter().enumerate() {
-        let bytes = operands.map(|bytes| bytes[if bytes.len() == len { i } else { 0 }]);
+        let bytes = operands.map(|bytes| bytes[i % bytes.len()]);
         let expected = define(spec, bytes);
         if *got != expected {
             run.fail(format_args!("code {i}, of bytes {bytes:?}, is {got}, should be {expected}"));
@@ -89,7 +89,7 @@ pub fn check(run: &Run, spec: &Pairwise, len: usize, operands: [&[u8]; 2]) {
     }
 }
 
-/// Few codes and many, at random, of both operands or of one that is repeated.
+/// Few codes and many, at random, of both operands or of some that are repeated.
 pub fn ends(run: &Run) {
     let rng = &run.rng;
     for len in 0..=65 {
@@ -99,6 +99,15 @@ pub fn ends(run: &Run) {
                 (0..if repeated { 1 } else { len }).map(|_| rng.extreme(0, 255) as u8).collect()
             };
             let [a, b] = repeated.map(bytes);
+            check(run, &spec, len, [&a, &b]);
+        }
+    }
+    for period in [1, 2, 3, 24, 255, 256, 257, 511, 512, 513] {
+        for times in [1, 2, 3, 43] {
+            let spec = spec(rng, rng.pick(&RULES), rng.one_in(2), rng.one_in(3));
+            let len = period * times;
+            let lens = rng.pick(&[[period, len], [len, period], [1, period], [period, 1], [period; 2]]);
+            let [a, b] = lens.map(|len| (0..len).map(|_| rng.extreme(0, 255) as u8).collect::<Vec<_>>());
             check(run, &spec, len, [&a, &b]);
         }
     }
