@@ -415,10 +415,11 @@ fn sums_that_nearly_cancel_are_those_of_the_reference() {
     let shape = [1, 1, lhs.len(), 1];
     let [lhs, rhs] = [&lhs, &rhs].map(|codes| TensorRef::nhwc(codes, shape).unwrap());
     let old = Image::<u8>::random(shape, Gaps::default(), &Rng::new(seed()));
+    let backends = backends();
     for i in 0..600 {
         let output = params(2f32.powf(-12.0 - i as f32 / 100.0), 128);
         let mut spec = BinarySpec::new(params(1.0, 0), params(second, 0), output);
-        spec.rounding = RULES[i % RULES.len()];
+        (spec.rounding, spec.backend) = (RULES[i % RULES.len()], Some(backends[i % backends.len()]));
         let sub = Sub::new(&spec).unwrap();
         compare(&old, |out| sub.run(lhs, rhs, out), |out| reference::sub(&spec, lhs, rhs, out)).unwrap();
         // The negative of a difference is a sum of other codes.
@@ -445,7 +446,8 @@ fn sums_and_products_of_all_codes_are_those_of_the_reference() {
                 ($name:ident, $define:ident) => {
                     let mut expected = old.clone();
                     reference::$define(&spec, lhs, rhs, &mut expected.view_mut());
-                    for backend in backends() {
+                    // Twins have no lanes of their own; the tests of the kernels see to them.
+                    for backend in backends().into_iter().filter(|backend| backend.name() != "twin") {
                         let layer = $name::new(&BinarySpec { backend: Some(backend), ..spec }).unwrap();
                         assert_eq!(layer.backend(), backend);
                         let mut got = old.clone();

@@ -238,7 +238,7 @@ fn pairs() {
         let rules: &[Rounding] = if run.is_twin() { &[rng.pick(&RULES)] } else { &RULES };
         for &rounding in rules {
             for signed in [false, true] {
-                // Products of u8 or of i8 are enough.
+                // Products, half of the time.
                 for product in if rng.one_in(2) { vec![false] } else { vec![false, true] } {
                     pairwise::check(run, &pairwise::spec(rng, rounding, signed, product), a.len(), [&a, &b]);
                 }
