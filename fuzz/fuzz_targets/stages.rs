@@ -117,7 +117,9 @@ fn finish<L: Code + Value, R: Code + Value, O: Output>(input: &Direct) {
                 }
                 Kind::Rows { each: true } => Scale::Rows { rounding, multipliers: PerRow::Each(&each) },
                 Kind::Rows { each: false } => Scale::Rows { rounding, multipliers: PerRow::One(by(&pairs[0])) },
-                Kind::Float { each } => Scale::Float { columns: &floats[..len], rows: per_row(each), small: false },
+                Kind::Float { each } => {
+                    Scale::Float { columns: &floats[..len], rows: per_row(each), small: false }
+                }
             },
             float_bias: FloatBias::Rows(per_row(false)),
             zero_point,
