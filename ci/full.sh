@@ -67,4 +67,4 @@ peers() {
 }
 show=all limit=3600 step peers peers
 
-show=all limit=7200 step benches-full cargo bench --bench kernel --bench gemm --bench pack --bench finish
+show=all limit=7200 step benches-full cargo bench --bench kernel --bench gemm --bench pack --bench finish --bench layers
