@@ -12,7 +12,8 @@
 //!        -> pack   any strides into any Panel, with sums                 packing.rs, panel.rs
 //!        -> tile   the Microkernel of a backend                          x86/ aarch64/ scalar.rs twin.rs
 //!        -> finish sums to outputs, in the Lanes of the backend          finish.rs, ways.rs, scatter.rs, lanes.rs, rounding.rs
-//! Depthwise ...    what layers have beside products                 depthwise.rs, pairwise.rs
+//! Depthwise        a line of a depthwise convolution                      depthwise.rs
+//! Pairwise         two operands, element by element                       pairwise.rs
 //! proof            rhs panels that carry a proof, and their search        proof/, matching.rs
 //! Backend          a row of the TABLE that this CPU can run              backend.rs, cpu.rs
 //! ```
