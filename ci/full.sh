@@ -27,11 +27,11 @@ coverage() { # TARGET
 show=all limit=3600 step core bash ci/run.sh
 
 if fuzz_installed; then
-    for name in gemm pack stages; do step "fuzz-$name-long" fuzz run "$name" -- -max_total_time=300; done
+    for name in gemm pack stages layers; do step "fuzz-$name-long" fuzz run "$name" -- -max_total_time=300; done
     step fuzz-load-long fuzz_tflite run load -- -max_total_time=300
     if ensure llvm-tools "rustup component list --installed --toolchain nightly | grep llvm-tools" \
         rustup component add llvm-tools --toolchain nightly; then
-        for name in gemm pack stages; do show=all step "coverage-$name" coverage "$name"; done
+        for name in gemm pack stages layers; do show=all step "coverage-$name" coverage "$name"; done
     else
         skip coverage "no llvm-tools to be had"
     fi
@@ -67,4 +67,4 @@ peers() {
 }
 show=all limit=3600 step peers peers
 
-show=all limit=7200 step benches-full cargo bench --bench kernel --bench gemm --bench pack --bench finish
+show=all limit=7200 step benches-full cargo bench --bench kernel --bench gemm --bench pack --bench finish --bench layers

@@ -131,7 +131,7 @@ else
     step aarch64-clippy aarch64 max clippy --all-targets -- -D warnings
 fi
 
-step benches cargo bench --bench kernel --bench gemm --bench pack --bench finish -- --test
+step benches cargo bench --bench kernel --bench gemm --bench pack --bench finish --bench layers -- --test
 if [[ $(uname -m) != x86_64 ]]; then
     skip legacy-sse "another architecture"
 elif command -v objdump >/dev/null; then
@@ -147,7 +147,7 @@ fi
 
 if fuzz_installed; then
     step fuzz-build fuzz build
-    for name in gemm pack stages; do limit=120 step "fuzz-$name" fuzz run "$name" -- -max_total_time=20; done
+    for name in gemm pack stages layers; do limit=120 step "fuzz-$name" fuzz run "$name" -- -max_total_time=20; done
     step fuzz-build-load fuzz_tflite build
     limit=120 step fuzz-load fuzz_tflite run load -- -max_total_time=20
 else

@@ -103,7 +103,7 @@ impl Layer<'_> {
         match op {
             "ADD" => {
                 let mut spec = BinarySpec::new(self.params("in0"), self.params("in1"), self.params("out"));
-                spec.activation = self.activation();
+                (spec.activation, spec.backend) = (self.activation(), Some(backend));
                 let (a, b) = (self.codes::<C>("in0"), self.codes::<C>("in1"));
                 let [a, b] = [(&a, "in0"), (&b, "in1")]
                     .map(|(data, role)| TensorRef::nhwc(data, self.shape(role)).unwrap());

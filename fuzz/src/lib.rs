@@ -1,5 +1,6 @@
 //! What the fuzz targets share: backends, matrices, output stages, one product on every backend.
 
+pub mod image;
 pub mod matrix;
 pub mod product;
 pub mod stage;

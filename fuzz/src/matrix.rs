@@ -50,7 +50,7 @@ pub enum Fill {
 }
 
 impl Fill {
-    fn at(&self, i: usize, rng: &mut Rng) -> u8 {
+    pub fn at(&self, i: usize, rng: &mut Rng) -> u8 {
         const EXTREMES: [u8; 4] = [0x00, 0x7f, 0x80, 0xff];
         match self {
             Self::Constant(value) => *value,
@@ -67,7 +67,7 @@ impl Fill {
         }
     }
 
-    fn seed(&self) -> u64 {
+    pub fn seed(&self) -> u64 {
         match self {
             Self::Extremes(seed) | Self::Any(seed) => u64::from(*seed),
             _ => 0,

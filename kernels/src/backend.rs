@@ -6,6 +6,7 @@ use crate::depthwise::{self, DepthwiseRun};
 use crate::finish::{Epilogue, TileAt};
 use crate::microkernel::{Microkernel, Tile};
 use crate::packing::PackRun;
+use crate::pairwise::{self, PairwiseRun};
 use crate::panel::Panel;
 use crate::proof::{Proof, pairs, strips};
 use crate::ways;
@@ -31,6 +32,7 @@ pub struct Row {
     pub(crate) pack: unsafe fn(&PackRun),
     pub(crate) finish: unsafe fn(&Epilogue<'_>, &TileAt),
     pub(crate) depthwise: unsafe fn(&DepthwiseRun<'_>),
+    pub(crate) pairwise: unsafe fn(&PairwiseRun<'_>),
 }
 
 impl Row {
@@ -85,6 +87,7 @@ pub const fn describe<K: Microkernel>() -> Row {
         pack: K::enter_pack,
         finish: ways::finish_out::<K>,
         depthwise: depthwise::run::<K>,
+        pairwise: pairwise::run::<K>,
     }
 }
 

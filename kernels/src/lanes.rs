@@ -90,6 +90,9 @@ pub unsafe trait Lanes: Sized + 'static {
     /// `acc` and, in each lane, the products of both numbers of a pair with those of the other.
     unsafe fn add_products(acc: Self::I, a: Self::Pairs, b: Self::Pairs) -> Self::I;
 
+    /// Loads `N` unsigned codes.
+    unsafe fn load_codes(p: *const u8) -> Self::I;
+
     /// Whether there is `store_codes`.
     const QUADS: bool = false;
     /// `code + zero_point`, clamped, of four vectors of codes, as bytes: `rows` (1, 2 or 4) times `4 / rows` vectors,

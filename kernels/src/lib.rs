@@ -12,6 +12,8 @@
 //!        -> pack   any strides into any Panel, with sums                 packing.rs, panel.rs
 //!        -> tile   the Microkernel of a backend                          x86/ aarch64/ scalar.rs twin.rs
 //!        -> finish sums to outputs, in the Lanes of the backend          finish.rs, ways.rs, scatter.rs, lanes.rs, rounding.rs
+//! Depthwise        a line of a depthwise convolution                      depthwise.rs
+//! Pairwise         two operands, element by element                       pairwise.rs
 //! proof            rhs panels that carry a proof, and their search        proof/, matching.rs
 //! Backend          a row of the TABLE that this CPU can run              backend.rs, cpu.rs
 //! ```
@@ -40,6 +42,7 @@ mod lanes;
 mod matching;
 mod microkernel;
 mod packing;
+mod pairwise;
 mod panel;
 mod parts;
 mod proof;
@@ -70,6 +73,7 @@ pub use lanes::{Factor, Lanes, Rule};
 pub use matching::Effort;
 pub use microkernel::{Direct, Microkernel, Registers, Tile};
 pub use packing::{Form, Gather, NoGather, PackRun, Side};
+pub use pairwise::{Operation, Pairwise, PairwiseRun};
 pub use panel::{Elem, Panel, Strides};
 pub use proof::{Proof, Shares};
 pub use rounding::{Multiplier, Rounding, divide_away, float_even};

@@ -4,8 +4,9 @@ use crate::block::BlockRun;
 use crate::cpu::Features;
 use crate::depthwise::DepthwiseRun;
 use crate::finish::{Epilogue, Finisher, RowTerms, TileAt};
-use crate::lanes::Lanes;
+use crate::lanes::{Lanes, Rule};
 use crate::packing::PackRun;
+use crate::pairwise::PairwiseRun;
 use crate::panel::Panel;
 use crate::proof::Proof;
 use crate::scatter::Staged;
@@ -168,6 +169,8 @@ pub unsafe trait Microkernel: Sized + 'static {
     unsafe fn enter_pack(run: &PackRun);
     /// Runs a line of a depthwise convolution that finishes by `F`.
     unsafe fn enter_depthwise<F: Finisher<Self::Lanes>>(run: &DepthwiseRun<'_>);
+    /// Takes two operands to one output by a rule.
+    unsafe fn enter_pairwise<R: Rule>(run: &PairwiseRun<'_>);
 }
 
 /// Writes the entries of a [`Microkernel`]: generic code, compiled with the kernel's features.
@@ -201,6 +204,12 @@ macro_rules! entries {
         unsafe fn enter_depthwise<F: $crate::finish::Finisher<Self::Lanes>>(run: &$crate::depthwise::DepthwiseRun<'_>) {
             // SAFETY: Features and the rest, promised by our caller.
             unsafe { $crate::depthwise::line::<Self, F>(run) }
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn enter_pairwise<R: $crate::lanes::Rule>(run: &$crate::pairwise::PairwiseRun<'_>) {
+            // SAFETY: Features and the rest, promised by our caller.
+            unsafe { $crate::pairwise::all::<Self::Lanes, R>(run) }
         }
 
         $(#[target_feature(enable = $feature)])?

@@ -179,6 +179,12 @@ unsafe impl<const N: usize> Lanes for Plain<N> {
         unsafe { p.cast::<[i16; N]>().write_unaligned(x.map(|x| x as i16)) }
     }
 
+    #[inline(always)]
+    unsafe fn load_codes(p: *const u8) -> [i32; N] {
+        // SAFETY: Pointers.
+        unsafe { p.cast::<[u8; N]>().read_unaligned().map(i32::from) }
+    }
+
     type Pairs = [[i16; 2]; N];
 
     #[inline(always)]

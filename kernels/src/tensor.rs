@@ -245,6 +245,21 @@ impl<'a, T: Copy> TensorRef<'a, T> {
         Some(unsafe { core::slice::from_raw_parts(self.ptr.add(n * by_n + h * by_h + w * by_w), len) })
     }
 
+    /// What is repeated to make `count` pixels of line (n, h), from pixel `w` on, if they exist: the elements of one pixel,
+    /// which lie together, or one element.
+    pub fn repeated(&self, [n, h, w]: [usize; 3], count: usize) -> Option<&'a [T]> {
+        let [.., width, channels] = self.dims.shape;
+        let [.., by_w, by_c] = self.dims.strides;
+        if count == 0 || count > width.checked_sub(w)? || (count > 1 && by_w != 0) {
+            return None;
+        }
+        if by_c == 0 && channels > 1 {
+            self.part([n, h, w, 0], [1; 4]).ok()?.run([0; 3], 1)
+        } else {
+            self.run([n, h, w], 1)
+        }
+    }
+
     /// The pixels, in order, as rows of a matrix, channels as columns, if one stride leads from each to the next.
     pub fn pixels(&self) -> Option<MatRef<'a, T>> {
         let (rows, stride) = self.dims.pixels()?;

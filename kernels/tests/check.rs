@@ -9,10 +9,13 @@ mod common;
 use common::block::{Product, Zero};
 use common::finish::finish;
 use common::matrix::{Fill, Layout};
+use common::pairwise::{self, RULES};
 use common::panels::{Multiply, Packing, pack, tile};
 use common::stage::{Axis, Kind, Scaling};
-use common::{Arena, Place, Run, backends, walk};
-use zeropoint_kernels::{Blocking, Dest, Finish, MatMut, Rounding, Scale, Side};
+use common::{Arena, Place, Rng, Run, backends, walk};
+use zeropoint_kernels::{
+    Blocking, Dest, Error, Finish, MatMut, Multiplier, Operation, Pairwise, Rounding, Scale, Side,
+};
 
 /// The largest K whose sums no operands can wrap: 33,025 * 255 * 255 < 2^31.
 const LONGEST: usize = 33_025;
@@ -223,4 +226,54 @@ fn longest_sums() {
         products.retain(|_| !run.is_twin() || run.rng.one_in(12));
         products.iter().for_each(|product| product.check(run));
     });
+}
+
+/// All 65,536 pairs of codes, by every rule.
+#[test]
+fn pairs() {
+    let [a, b]: [Vec<u8>; 2] = [8, 0].map(|shift| (0..1 << 16).map(|i: u32| (i >> shift) as u8).collect());
+    walk("pairs", Place::Heap, |run| {
+        pairwise::ends(run);
+        let rng = &run.rng;
+        // Twins have no lanes of their own.
+        let rules: &[Rounding] = if run.is_twin() { &[rng.pick(&RULES)] } else { &RULES };
+        for &rounding in rules {
+            for signed in [false, true] {
+                // Products, half of the time.
+                for product in if rng.one_in(2) { vec![false] } else { vec![false, true] } {
+                    pairwise::check(run, &pairwise::spec(rng, rounding, signed, product), a.len(), [&a, &b]);
+                }
+            }
+        }
+    });
+}
+
+/// What is no layer is refused.
+#[test]
+fn pairs_refused() {
+    let backend = backends()[0];
+    let fine = pairwise::spec(&Rng::new(1), Rounding::DoubleAway, false, true);
+    let run = |spec: Pairwise, lens: [usize; 2]| {
+        let [a, b] = lens.map(|len| vec![0; len]);
+        spec.run(backend, [&a, &b], &mut [0; 3])
+    };
+    assert_eq!(run(fine, [3, 1]), Ok(()));
+    for lens in [[3, 2], [4, 3], [0, 3]] {
+        assert!(matches!(run(fine, lens), Err(Error::Length { expected: 3, .. })), "{lens:?}");
+    }
+    let periods = fine.run(backend, [&[0; 2], &[0; 3]], &mut [0; 6]);
+    assert_eq!(periods, Err(Error::Length { argument: "rhs", expected: 2, got: 3 }));
+    let zero = Pairwise { zero_points: [0, 256], ..fine };
+    assert!(matches!(run(zero, [3, 3]), Err(Error::ZeroPoint { argument: "rhs", value: 256, .. })));
+    let zero = Pairwise { signed: true, zero_points: [0, 0], zero_point: 128, low: 0, high: 1, ..fine };
+    assert!(matches!(run(zero, [3, 3]), Err(Error::ZeroPoint { argument: "zero_point", value: 128, .. })));
+    let clamp = Pairwise { low: 3, high: 2, ..fine };
+    assert!(matches!(run(clamp, [3, 3]), Err(Error::Clamp { low: 3, high: 2, .. })));
+    let rule = Pairwise { rounding: Rounding::IntMulShift, ..fine };
+    assert!(matches!(run(rule, [3, 3]), Err(Error::FixedPoint { .. })));
+    for (m, s) in [(1 << 30, 1), ((1 << 30) + 1, 0), (0, 3)] {
+        let by = Multiplier::new(m, s).unwrap();
+        let sum = Pairwise { operation: Operation::Sum { by, negative: [false; 2] }, ..fine };
+        assert_eq!(run(sum, [3, 3]), Err(Error::FixedPoint { multiplier: m, shift: s }));
+    }
 }

@@ -11,6 +11,7 @@ use common::block::Product;
 use common::depthwise;
 use common::finish::finish;
 use common::matrix::{Fill, Layout};
+use common::pairwise;
 use common::panels::{Multiply, Packing, pack, tile};
 use common::stage::Kind;
 use common::{Arena, Place, Run, walk};
@@ -146,4 +147,9 @@ fn depthwise_lines() {
             }
         }
     });
+}
+
+#[test]
+fn pairs() {
+    both_ends("pairs", pairwise::ends);
 }

@@ -1,19 +1,16 @@
 //! Add, Sub, Mul: two images to one, element by element.
 
-use alloc::boxed::Box;
 use core::marker::PhantomData;
 
-use zeropoint_kernels::{Code, Element, Error, Multiplier, Rounding, TensorMut, TensorRef};
+use zeropoint_kernels::{Backend, Code, Error, Multiplier, Operation, Pairwise, Rounding, TensorMut, TensorRef};
 
-use super::finish::{Finisher, check};
+use super::finish::check;
 use super::{Activation, run};
-use crate::Threads;
 use crate::parallel::Serial;
 use crate::quant::QuantParams;
 use crate::stages::OutputCode;
+use crate::{Threads, dispatch, plan};
 
-/// Results that wait for their output stage, in L1.
-const WAITING: usize = 256;
 /// What operands of a sum are shifted left by, so that rescaling them loses little.
 const LEFT: u32 = 20;
 
@@ -30,68 +27,72 @@ pub struct BinarySpec<C> {
     pub activation: Activation,
     /// The rule of every rescaling; any but [`Rounding::IntMulShift`], whose multipliers no scale has.
     pub rounding: Rounding,
+    /// The backend; if `None`, the [`selected`](crate::selected) one.
+    pub backend: Option<Backend>,
 }
 
 impl<C> BinarySpec<C> {
     /// Without an activation, by the default rule.
     pub fn new(lhs: QuantParams<C>, rhs: QuantParams<C>, output: QuantParams<C>) -> Self {
-        Self { lhs, rhs, output, activation: Activation::None, rounding: Rounding::default() }
+        let (activation, rounding) = (Activation::None, Rounding::default());
+        Self { lhs, rhs, output, activation, rounding, backend: None }
     }
-}
-
-/// The integer of two codes that the output stage rescales.
-#[derive(Clone, Debug)]
-enum Operation {
-    /// The sum of what two tables, by code, say: differences to zero points, rescaled.
-    Sum(Box<[[i32; 256]; 2]>),
-    /// The product of differences to zero points.
-    Product { lhs: i32, rhs: i32, signed: bool },
 }
 
 /// A layer of two operands.
 #[derive(Clone, Debug)]
 struct Binary<C> {
-    operation: Operation,
-    finisher: Finisher,
+    backend: Backend,
+    pairwise: Pairwise,
+    /// Whether the second operand is the kernel's first.
+    swapped: bool,
     code: PhantomData<C>,
 }
 
 impl<C: Code + OutputCode> Binary<C> {
-    /// A sum, or, with `sign` -1, a difference (semantics.md 10.2).
-    fn sum(spec: &BinarySpec<C>, sign: i32) -> Result<Self, Error> {
-        let BinarySpec { lhs, rhs, output, activation, rounding } = spec;
-        let twice = 2.0 * f64::from(lhs.scale().max(rhs.scale()));
-        let table = |operand: &QuantParams<C>, sign: i32| {
-            let by = check(*rounding, Multiplier::from_real(f64::from(operand.scale()) / twice)?)?;
-            let mut table = [0; 256];
-            for code in <C as Element>::RANGE.0..=<C as Element>::RANGE.1 {
-                let difference = (code - operand.zero_point()) << LEFT;
-                // At most half of the difference, which has 28 bits.
-                table[usize::from(code as u8)] = sign * rounding.apply(difference, by) as i32;
-            }
-            Ok(table)
+    /// `operands` in the order of the kernel.
+    fn new(
+        spec: &BinarySpec<C>,
+        operands: [&QuantParams<C>; 2],
+        operation: Operation,
+        real: f64,
+    ) -> Result<Self, Error> {
+        let (low, high) = spec.activation.bounds(&spec.output);
+        let pairwise = Pairwise {
+            operation,
+            zero_points: operands.map(QuantParams::zero_point),
+            signed: C::SIGNED,
+            rounding: spec.rounding,
+            scale: check(spec.rounding, Multiplier::from_real(real)?)?,
+            zero_point: spec.output.zero_point(),
+            low,
+            high,
         };
-        Ok(Self {
-            operation: Operation::Sum(Box::new([table(lhs, 1)?, table(rhs, sign)?])),
-            finisher: Finisher::new(
-                twice / (f64::from(1 << LEFT) * f64::from(output.scale())),
-                *rounding,
-                output,
-                *activation,
-            )?,
-            code: PhantomData,
-        })
+        let backend = match spec.backend {
+            Some(backend) => backend,
+            // As there, kernels differ in lanes only.
+            None => plan::depthwise(dispatch::candidates()?).map_or_else(dispatch::selected, Ok)?,
+        };
+        Ok(Self { backend, pairwise, swapped: false, code: PhantomData })
+    }
+
+    /// A sum, or a difference (semantics.md 10.2): the operand of the larger scale comes first.
+    fn sum(spec: &BinarySpec<C>, subtract: bool) -> Result<Self, Error> {
+        let BinarySpec { lhs, rhs, output, rounding, .. } = spec;
+        let swapped = rhs.scale() > lhs.scale();
+        let (larger, smaller) = if swapped { (rhs, lhs) } else { (lhs, rhs) };
+        let twice = 2.0 * f64::from(larger.scale());
+        let by = check(*rounding, Multiplier::from_real(f64::from(smaller.scale()) / twice)?)?;
+        let operation = Operation::Sum { by, negative: [subtract && swapped, subtract && !swapped] };
+        let real = twice / (f64::from(1 << LEFT) * f64::from(output.scale()));
+        Ok(Self { swapped, ..Self::new(spec, [larger, smaller], operation, real)? })
     }
 
     /// A product (semantics.md 10.3).
     fn product(spec: &BinarySpec<C>) -> Result<Self, Error> {
-        let BinarySpec { lhs, rhs, output, activation, rounding } = spec;
+        let BinarySpec { lhs, rhs, output, .. } = spec;
         let real = f64::from(lhs.scale()) * f64::from(rhs.scale()) / f64::from(output.scale());
-        Ok(Self {
-            operation: Operation::Product { lhs: lhs.zero_point(), rhs: rhs.zero_point(), signed: C::SIGNED },
-            finisher: Finisher::new(real, *rounding, output, *activation)?,
-            code: PhantomData,
-        })
+        Self::new(spec, [lhs, rhs], Operation::Product, real)
     }
 
     fn run_on(
@@ -107,40 +108,8 @@ impl<C: Code + OutputCode> Binary<C> {
         let lhs = lhs.bytes().broadcast("lhs", shape)?;
         let rhs = rhs.bytes().broadcast("rhs", shape)?;
         run::shape("out", shape, out.shape())?;
-        run::each(threads, [lhs, rhs], out.into_bytes(), |[lhs, rhs], codes| self.piece(lhs, rhs, codes))
-    }
-
-    fn piece(&self, lhs: &[u8], rhs: &[u8], codes: &mut [u8]) {
-        let mut waiting = [0; WAITING];
-        let pieces = lhs.chunks(WAITING).zip(rhs.chunks(WAITING)).zip(codes.chunks_mut(WAITING));
-        for ((lhs, rhs), codes) in pieces {
-            self.operation.apply(lhs, rhs, &mut waiting);
-            self.finisher.all(&waiting, codes);
-        }
-    }
-}
-
-impl Operation {
-    fn apply(&self, lhs: &[u8], rhs: &[u8], results: &mut [i32; WAITING]) {
-        let each = results.iter_mut().zip(lhs.iter().zip(rhs));
-        match self {
-            Self::Sum(tables) => {
-                let [lhs, rhs] = &**tables;
-                for (result, (a, b)) in each {
-                    *result = lhs[usize::from(*a)] + rhs[usize::from(*b)];
-                }
-            }
-            Self::Product { lhs, rhs, signed: false } => {
-                for (result, (a, b)) in each {
-                    *result = (i32::from(*a) - lhs) * (i32::from(*b) - rhs);
-                }
-            }
-            Self::Product { lhs, rhs, signed: true } => {
-                for (result, (a, b)) in each {
-                    *result = (i32::from(*a as i8) - lhs) * (i32::from(*b as i8) - rhs);
-                }
-            }
-        }
+        let operands = if self.swapped { [rhs, lhs] } else { [lhs, rhs] };
+        run::pairs(threads, operands, out.into_bytes(), |codes, to| self.pairwise.run(self.backend, codes, to))
     }
 }
 
@@ -155,10 +124,15 @@ macro_rules! layers {
             ///
             /// # Errors
             /// [`Error::Real`] if the output's scale is so small that a factor reaches 2^30, [`Error::FixedPoint`] for
-            /// [`Rounding::IntMulShift`].
+            /// [`Rounding::IntMulShift`], [`Error::Backend`].
             pub fn new(spec: &BinarySpec<C>) -> Result<Self, Error> {
                 let new: fn(&BinarySpec<C>) -> Result<Binary<C>, Error> = $new;
                 Ok(Self(new(spec)?))
+            }
+
+            /// The backend that runs it.
+            pub fn backend(&self) -> Backend {
+                self.0.backend
             }
 
             /// Runs serially. Where an operand has size 1, it is repeated as the other asks for.
@@ -207,9 +181,9 @@ layers! {
     /// assert_eq!(sums, [211, 212, 213]);
     /// # Ok::<(), zeropoint::Error>(())
     /// ```
-    Add = |spec| Binary::sum(spec, 1);
+    Add = |spec| Binary::sum(spec, false);
     /// The difference of two images: [`Add`] with the second operand's part negated.
-    Sub = |spec| Binary::sum(spec, -1);
+    Sub = |spec| Binary::sum(spec, true);
     /// The product of two images, element by element (semantics.md 10.3).
     Mul = Binary::product;
 }

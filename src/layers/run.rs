@@ -1,6 +1,8 @@
 //! How layers without weights walk over images: strips of lines on lent threads, and along a line pieces that lie together
 //! in all images that take part.
 
+use core::convert::Infallible;
+
 use zeropoint_kernels::{Element, Error, Strip, Strips, TensorMut, TensorRef};
 
 use crate::{Threads, parallel, plan};
@@ -40,17 +42,52 @@ pub(crate) fn zip<I: Element, O: Element, const N: usize>(
     out: &mut TensorMut<'_, O>,
     piece: impl Fn([&[I]; N], &mut [O]),
 ) {
+    let piece = |from: [&[I]; N], to: &mut [O]| {
+        piece(from, to);
+        Ok::<_, Infallible>(())
+    };
+    let Ok(()) = walk(inputs, start, out, |input, at, pixels| input.run(at, pixels), piece);
+}
+
+/// [`each`] of two operands, where a piece of one that is repeated is what is repeated.
+pub(crate) fn pairs<T: Element>(
+    threads: &dyn Threads,
+    operands: [TensorRef<'_, T>; 2],
+    out: TensorMut<'_, T>,
+    piece: impl Fn([&[T]; 2], &mut [T]) -> Result<(), Error> + Sync,
+) -> Result<(), Error> {
+    fn find<'a, T: Copy>(operand: &TensorRef<'a, T>, at: [usize; 3], pixels: usize) -> Option<&'a [T]> {
+        operand.run(at, pixels).or_else(|| operand.repeated(at, pixels))
+    }
+    strips(threads, out, |mut strip| walk(operands, [strip.batch, strip.line], &mut strip.out, find, &piece))
+}
+
+/// Calls `piece` with what `find` finds of each input for pixels of a line of `out`, or with elements that were gathered.
+fn walk<'a, I: Element, O: Element, E, const N: usize>(
+    inputs: [TensorRef<'a, I>; N],
+    start: [usize; 2],
+    out: &mut TensorMut<'_, O>,
+    find: impl Fn(&TensorRef<'a, I>, [usize; 3], usize) -> Option<&'a [I]>,
+    piece: impl Fn([&[I]; N], &mut [O]) -> Result<(), E>,
+) -> Result<(), E> {
     let [batch, height, width, channels] = out.shape();
     // One piece a line, or one a pixel.
     let whole = |pixels: usize, at: [usize; 3], out: &mut TensorMut<'_, O>| {
         let [n, y, x] = at;
-        let from = inputs.map(|input| input.run([start[0] + n, start[1] + y, x], pixels));
-        let (Some(to), true) = (out.run(at, pixels), from.iter().all(Option::is_some)) else { return false };
-        piece(from.map(Option::unwrap_or_default), to);
-        true
+        let from = inputs.map(|input| find(&input, [start[0] + n, start[1] + y, x], pixels));
+        let (Some(to), true) = (out.run(at, pixels), from.iter().all(Option::is_some)) else { return Ok(false) };
+        piece(from.map(Option::unwrap_or_default), to)?;
+        Ok(true)
     };
     for (n, y) in (0..batch).flat_map(|n| (0..height).map(move |y| (n, y))) {
-        if whole(width, [n, y, 0], out) || (channels > 1 && (0..width).all(|x| whole(1, [n, y, x], out))) {
+        if whole(width, [n, y, 0], out)? {
+            continue;
+        }
+        let mut together = channels > 1;
+        for x in 0..width {
+            together = together && whole(1, [n, y, x], out)?;
+        }
+        if together {
             continue;
         }
         let mut gathered = [[I::default(); GATHERED]; N];
@@ -64,7 +101,7 @@ pub(crate) fn zip<I: Element, O: Element, const N: usize>(
                     *code = input.get([start[0] + n, start[1] + y, x, c]).unwrap_or_default();
                 }
             }
-            piece(core::array::from_fn(|i| &gathered[i][..count]), &mut to[..count]);
+            piece(core::array::from_fn(|i| &gathered[i][..count]), &mut to[..count])?;
             for (i, code) in to[..count].iter().enumerate() {
                 let (x, c) = at(first + i);
                 out.set([n, y, x, c], *code);
@@ -72,6 +109,7 @@ pub(crate) fn zip<I: Element, O: Element, const N: usize>(
             left -= count;
         }
     }
+    Ok(())
 }
 
 /// Checks the shape of an image.

@@ -48,6 +48,12 @@ unsafe impl Lanes for NeonLanes {
         unsafe { vaddq_s32(a, b) }
     }
 
+    #[inline(always)]
+    unsafe fn load_codes(p: *const u8) -> int32x4_t {
+        // SAFETY: passed on.
+        unsafe { vmovl_s16(widened(p)) }
+    }
+
     type Pairs = [int16x4_t; 2];
 
     #[inline(always)]

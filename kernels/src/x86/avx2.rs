@@ -116,9 +116,15 @@ unsafe impl Lanes for Avx2Lanes {
     }
 
     #[inline(always)]
-    unsafe fn code_singles(a: *const u8) -> __m256i {
+    unsafe fn load_codes(p: *const u8) -> __m256i {
         // SAFETY: Features, Pointers.
-        unsafe { _mm256_cvtepu8_epi32(_mm_loadl_epi64(a.cast())) }
+        unsafe { _mm256_cvtepu8_epi32(_mm_loadl_epi64(p.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn code_singles(a: *const u8) -> __m256i {
+        // SAFETY: passed on.
+        unsafe { Self::load_codes(a) }
     }
 
     #[inline(always)]

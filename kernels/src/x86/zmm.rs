@@ -39,9 +39,15 @@ unsafe impl Lanes for ZmmLanes {
     }
 
     #[inline(always)]
-    unsafe fn code_singles(a: *const u8) -> __m512i {
+    unsafe fn load_codes(p: *const u8) -> __m512i {
         // SAFETY: Features, Pointers.
-        unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(a.cast())) }
+        unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn code_singles(a: *const u8) -> __m512i {
+        // SAFETY: passed on.
+        unsafe { Self::load_codes(a) }
     }
 
     #[inline(always)]

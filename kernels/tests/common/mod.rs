@@ -10,6 +10,7 @@ pub mod matrix;
 pub mod oracle;
 #[cfg(all(unix, not(miri)))]
 pub mod pages;
+pub mod pairwise;
 pub mod panels;
 pub mod points;
 pub mod stage;
