@@ -10,6 +10,10 @@ use zeropoint::{Code, Error, OutputCode, QuantParams, Rounding, TensorMut, Tenso
 /// The block of a MobileNet, small enough for L1 with both operands, and a larger image.
 const SHAPES: [[usize; 4]; 2] = [[1, 14, 14, 64], [1, 56, 56, 24]];
 
+/// Runs of layers with one operand, and with two.
+type One<'a> = dyn Fn(TensorRef<'_, u8>, TensorMut<'_, u8>) -> Result<(), Error> + 'a;
+type Two<'a, C> = dyn Fn(TensorRef<'_, C>, TensorRef<'_, C>, TensorMut<'_, C>) -> Result<(), Error> + 'a;
+
 fn main() {
     let mut bench = Bench::new();
     let backend = zeropoint::selected().expect("a backend").name();
@@ -46,27 +50,20 @@ where
     let (add, sub, mul) = (Add::new(&spec), Sub::new(&spec), Mul::new(&spec));
     let (add, sub, mul) = (add.expect("a layer"), sub.expect("a layer"), mul.expect("a layer"));
     let even = Add::new(&single).expect("a layer");
-    let mut time =
-        |what: &str,
-         rhs: [usize; 4],
-         run: &dyn Fn(Operand<C>, Operand<C>, TensorMut<'_, C>) -> Result<(), Error>| {
-            let count = |shape: [usize; 4]| shape.into_iter().product::<usize>();
-            let ns = bench.ns(&format!("layers/{what}/{code}/{}", count(shape)), || {
-                let (a, b) = (codes::<C>(count(shape)), codes::<C>(count(rhs)));
-                let mut out = codes::<C>(count(shape));
-                move || {
-                    let a = TensorRef::nhwc(&a, shape).expect("a view");
-                    let b = TensorRef::nhwc(&b, rhs).expect("a view");
-                    run(a, b, TensorMut::nhwc(&mut out, shape).expect("a view")).expect("runs");
-                }
-            });
-            let Some(ns) = ns else { return };
-            table.row([
-                format!("{what}, {code}"),
-                format!("{shape:?}"),
-                number(Some(ns / count(shape) as f64), 3),
-            ]);
-        };
+    let mut time = |what: &str, rhs: [usize; 4], run: &Two<'_, C>| {
+        let count = |shape: [usize; 4]| shape.into_iter().product::<usize>();
+        let ns = bench.ns(&format!("layers/{what}/{code}/{}", count(shape)), || {
+            let (a, b) = (codes::<C>(count(shape)), codes::<C>(count(rhs)));
+            let mut out = codes::<C>(count(shape));
+            move || {
+                let a = TensorRef::nhwc(&a, shape).expect("a view");
+                let b = TensorRef::nhwc(&b, rhs).expect("a view");
+                run(a, b, TensorMut::nhwc(&mut out, shape).expect("a view")).expect("runs");
+            }
+        });
+        let Some(ns) = ns else { return };
+        table.row([format!("{what}, {code}"), format!("{shape:?}"), number(Some(ns / count(shape) as f64), 3)]);
+    };
     time("add", shape, &|a, b, out| add.run(a, b, out));
     time("add_channels", [1, 1, 1, channels], &|a, b, out| add.run(a, b, out));
     time("add_code", [1, 1, 1, 1], &|a, b, out| add.run(a, b, out));
@@ -75,27 +72,24 @@ where
     time("mul", shape, &|a, b, out| mul.run(a, b, out));
 }
 
-type Operand<'a, C> = TensorRef<'a, C>;
-
 /// Averages of 3 x 3 windows, and of the whole image.
 fn pooling(bench: &mut Bench, table: &mut Table, shape: [usize; 4]) {
     let count: usize = shape.into_iter().product();
     let [batch, height, width, channels] = shape;
     let pool = AveragePool2d::new(&AveragePool2dSpec::new([3, 3], params::<u8>(0.04, 120))).expect("a layer");
     let mean = Mean::new(&MeanSpec::new(params::<u8>(0.04, 120), params(0.03, 131))).expect("a layer");
-    let mut time =
-        |what: &str, out: [usize; 4], run: &dyn Fn(TensorRef<'_, u8>, TensorMut<'_, u8>) -> Result<(), Error>| {
-            let ns = bench.ns(&format!("layers/{what}/u8/{count}"), || {
-                let image = codes::<u8>(count);
-                let mut to = vec![0; out.into_iter().product()];
-                move || {
-                    let image = TensorRef::nhwc(&image, shape).expect("a view");
-                    run(image, TensorMut::nhwc(&mut to, out).expect("a view")).expect("runs");
-                }
-            });
-            let Some(ns) = ns else { return };
-            table.row([format!("{what}, u8"), format!("{shape:?}"), number(Some(ns / count as f64), 3)]);
-        };
+    let mut time = |what: &str, out: [usize; 4], run: &One<'_>| {
+        let ns = bench.ns(&format!("layers/{what}/u8/{count}"), || {
+            let image = codes::<u8>(count);
+            let mut to = vec![0; out.into_iter().product()];
+            move || {
+                let image = TensorRef::nhwc(&image, shape).expect("a view");
+                run(image, TensorMut::nhwc(&mut to, out).expect("a view")).expect("runs");
+            }
+        });
+        let Some(ns) = ns else { return };
+        table.row([format!("{what}, u8"), format!("{shape:?}"), number(Some(ns / count as f64), 3)]);
+    };
     time("average_3x3", [batch, height - 2, width - 2, channels], &|image, out| pool.run(image, out));
     time("mean", [batch, 1, 1, channels], &|image, out| mean.run(image, out));
 }

@@ -109,7 +109,8 @@ fuzz_target!(|input: Input| {
 impl Input {
     /// An output of a shape, or of a wrong one, that is small enough.
     fn output<O: Value>(&self, mut shape: [usize; 4]) -> Result<Image<O>, Error> {
-        let count = shape.into_iter().try_fold(1, usize::checked_mul);
+        // Nothing of a large size is too large, too: a wrong shape is something.
+        let count = shape.into_iter().try_fold(1, |count: usize, size| count.checked_mul(size.max(1)));
         if count.is_none_or(|count| count > LARGEST) {
             return Err(Error::Overflow { argument: "out", a: LARGEST, b: 0 });
         }
