@@ -2,7 +2,8 @@
 # of the library that uses ymm or zmm registers: one of them costs a transition of hundreds of cycles.
 /^[0-9a-f]+ <.*>:$/ { report(); name = $2; wide = 0; n = 0; next }
 /%[yz]mm/ && name ~ /zeropoint/ { wide = 1; functions[name] }
-/%xmm/ && $2 !~ /^v/ { old[++n] = $0 }
+# What objdump puts before a mnemonic names its encoding, and that is a new one.
+/%xmm/ && $2 !~ /^(v|\{evex\}|\{vex\})/ { old[++n] = $0 }
 
 function report(    i) {
     if (!wide) return
