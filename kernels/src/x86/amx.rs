@@ -14,8 +14,8 @@
 //! steps of the next tile, a few at a time, where the tile unit leaves the vector units idle.
 //!
 //! On Emerald Rapids, 2026-11-26, GOP/s of full-range data, 512 x 512 x 512 unless said otherwise; products alone 4,500:
-//! * u8, finished between the steps 3,200; behind each tile 2,560; behind the products of the next tile, before its
-//!   store, no faster (a program of these loops: 3,670, 2,880 and 2,930);
+//! * u8, finished between the steps 3,180; behind the products of the next tile 2,730, as in a program of these loops, with
+//!   oneDNN at 2,920 and 3,080 in the same runs (the program: 3,670 and 2,940, and 2,880 behind each tile);
 //! * i32, 3,150; stored from the tiles where nothing is added, 3,050: better only below 256 k, where that is done;
 //! * columns outermost 2,240 (i32) and 2,380 (u8), where both stay in L2;
 //! * rhs in one panel of 32 columns 3 to 8 % slower than in two of 16, whose tiles are 1,024 bytes that lie together;
