@@ -8,7 +8,7 @@ CARGO_TERM_COLOR=never CARGO_INCREMENTAL=0 RUST_BACKTRACE=1
 target=${CARGO_TARGET_DIR:-$PWD/target}
 logs=$target/ci
 mkdir -p "$logs"
-rows=() passed=0 failed=0 skipped=0
+rows=$(mktemp) # a line of each step: name|result|seconds|tests
 
 # NAME COMMAND...: runs one step for at most `limit` seconds. Prints the log of a failure, or of a success that is
 # worth a `show`, else the counts of tests.
@@ -18,35 +18,47 @@ step() {
     shift
     [[ $name =~ ${only-} ]] || return 0
     echo "== $name: $*"
-    timeout -k 10 "${limit:-900}" bash -euo pipefail -c '"$@"' "$name" "$@" >"$log" 2>&1 </dev/null || status=$?
+    timeout -k 10 "${limit:-1500}" bash -euo pipefail -c '"$@"' "$name" "$@" >"$log" 2>&1 </dev/null || status=$?
     if grep -q '^test result:' "$log"; then
         tests=$(awk '/^test result:/ { n += $4 } END { print n }' "$log")
         ((tests > 0 || status)) || { status=1 && echo "no test ran" >>"$log"; }
     fi
-    if ((status == 124)); then echo "stopped after ${limit:-900} s" >>"$log"; fi
-    if ((status)); then
-        result=FAILED failed=$((failed + 1))
-    else
-        passed=$((passed + 1))
-    fi
+    if ((status == 124)); then echo "stopped after ${limit:-1500} s" >>"$log"; fi
+    if ((status)); then result=FAILED; fi
     if ((status)) || [[ ${show-} ]]; then cat "$log"; else grep -E '^test result:|SKIP' "$log" || true; fi
-    rows+=("$name|$result|$((SECONDS - begin))|$tests")
+    echo "$name|$result|$((SECONDS - begin))|$tests" >>"$rows"
     echo "== $name: $result, $((SECONDS - begin)) s"
 }
 
 # NAME REASON: says that a step could not run here, now and in the table.
 skip() {
-    skipped=$((skipped + 1))
-    rows+=("$1|SKIPPED|-|$2")
+    echo "$1|SKIPPED|-|$2" >>"$rows"
     echo "== SKIP $1: $2"
 }
 
-# NAME CHECK INSTALL...: whether CHECK holds, after INSTALL if need be, which gets `limit` seconds.
+# FUNCTION...: each runs its steps in order, all of them beside each other. Steps of two functions share no directory of
+# builds, or wait for each other.
+together() {
+    local function process=()
+    for function in "$@"; do
+        "$function" &
+        process+=("$!|$function")
+    done
+    for function in "${process[@]}"; do
+        wait "${function%|*}" || echo "${function#*|}|FAILED|-|ended before its last step" >>"$rows"
+    done
+}
+
+# NAME CHECK INSTALL...: whether CHECK holds, after INSTALL if need be, one at a time, which gets `limit` seconds.
 ensure() {
     local name=$1 check=$2 log=$logs/install-${1//[^a-z0-9]/-}.log begin=$SECONDS status=0
     shift 2
     bash -c "$check" >/dev/null 2>&1 && return
-    timeout -k 10 "${limit:-60}" bash -euo pipefail -c '"$@"' "$name" "$@" >"$log" 2>&1 </dev/null || status=$?
+    {
+        flock 9
+        bash -c "$check" >/dev/null 2>&1 && return
+        timeout -k 10 "${limit:-60}" bash -euo pipefail -c '"$@"' "$name" "$@" >"$log" 2>&1 </dev/null 9>&- || status=$?
+    } 9>"$logs/installing"
     ((status == 0)) || tail -n 5 "$log"
     echo "-- install $name: status $status, $((SECONDS - begin)) s"
     bash -c "$check" >/dev/null 2>&1
@@ -188,14 +200,15 @@ mca_installed() {
 }
 
 report() {
-    local status=$? row fields
+    local status=$? fields passed failed
+    passed=$(grep -c '|ok|' "$rows") failed=$(grep -c '|FAILED|' "$rows")
     printf '\n%-28s %-8s %7s  %s\n' step result seconds "tests, or why not"
-    for row in "${rows[@]}"; do
-        IFS='|' read -r -a fields <<<"$row"
+    while IFS='|' read -r -a fields; do
         printf '%-28s %-8s %7s  %s\n' "${fields[@]}"
-    done
+    done <"$rows"
     printf '%s s in all, logs in %s\n' "$SECONDS" "$logs"
-    printf 'steps: %s passed, %s failed, %s skipped\n' "$passed" "$failed" "$skipped"
+    printf 'steps: %s passed, %s failed, %s skipped\n' "$passed" "$failed" "$(grep -c '|SKIPPED|' "$rows")"
+    rm "$rows"
     exit $((status || failed || passed == 0))
 }
 trap report EXIT

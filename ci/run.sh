@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The core of CI, every time: installs what is missing, runs each step, prints what ran and what could not.
-# Where the compiler's flags differ, so does the target directory: nothing is built twice. `ci/run.sh 'test|docs'` runs
-# the steps whose names match.
+# Two halves run beside each other, one of this machine and one of others and of other builds: a build seldom fills two
+# cores. Where the compiler's flags differ, so does the target directory: nothing is built twice. `ci/run.sh 'test|docs'`
+# runs the steps whose names match.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -79,83 +80,84 @@ legacy_sse() {
     objdump -d --no-show-raw-insn "$binary" | awk -f ci/legacy_sse.awk
 }
 
-step format format
-step clippy clippy
-limit=1500 step test cargo test
-step tflite tflite
-step nostd nostd
-step docs env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --features rayon
-show=all step digits cargo run --release --example digits
-step package package
-
-if oldest_installed; then
-    step oldest-compiler oldest check --workspace --features rayon
-    step oldest-compiler-tflite oldest check --manifest-path tflite/Cargo.toml
-else
-    skip oldest-compiler "not to be had"
-fi
-
-step test-release cargo test --release --features rayon
-step scalar-only scalar_only test
-
-# What this CPU lacks, in an emulator; ci/full.sh has more of it.
-if emulator_installed; then
-    limit=300 step emulated-amx emulated_amx 'check tiles' 'check block_stages'
-    limit=300 step emulated-avx-vnni emulated_avx_vnni 'check tiles' 'check block_stages'
-else
-    skip emulated-x86 "no emulator to be had"
-fi
-
-if aarch64_installed; then
-    # Both packages at once, as their features differ alone: nothing is built twice.
-    limit=1500 step aarch64-cortex-a53 aarch64 cortex-a53 test
-    for cpu in cortex-a76 neoverse-n1; do
-        ZEROPOINT_ONLY=$(aarch64_backends "$cpu") step "aarch64-$cpu" aarch64 "$cpu" test --test check
-    done
-    # What the first could not run, where a backend matters.
-    ZEROPOINT_ONLY=neon-dotprod,neon-i8mm step aarch64-max aarch64 max test \
-        --test check --test guard --test golden --test properties --test equivalence --test proven --test convolutions
-    if ! qemu-aarch64 -h | grep -q -- -plugin; then
-        skip arm-counts "the emulator takes no plugins"
-        skip arm-model "the emulator takes no plugins"
+here() {
+    step format format
+    step clippy clippy
+    step test cargo test
+    step docs env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --features rayon
+    step package package
+    step tflite tflite
+    step test-release cargo test --release --features rayon
+    show=all step digits cargo run --release --example digits
+    step benches cargo bench --bench kernel --bench gemm --bench pack --bench finish --bench layers -- --test
+    if [[ $(uname -m) != x86_64 ]]; then
+        skip legacy-sse "another architecture"
+    elif command -v objdump >/dev/null; then
+        show=all step legacy-sse legacy_sse
     else
-        step arm-counts arm_counts
-        if mca_installed; then show=all step arm-model arm_model; else skip arm-model "no llvm-mca to be had"; fi
+        skip legacy-sse "no objdump"
     fi
-else
-    skip aarch64 "no linker, emulator or standard library to be had"
-fi
-if [[ ${of_debian-} ]]; then
-    skip aarch64-clippy "Debian's compiler has none"
-else
-    step aarch64-clippy aarch64 max clippy --all-targets -- -D warnings
-fi
+    if callgrind_installed; then
+        step callgrind callgrind
+    else
+        skip callgrind "no valgrind or runner to be had"
+    fi
+    step scalar-only scalar_only test
+    step nostd nostd
+    if oldest_installed; then
+        step oldest-compiler oldest check --workspace --features rayon
+        step oldest-compiler-tflite oldest check --manifest-path tflite/Cargo.toml
+    else
+        skip oldest-compiler "not to be had"
+    fi
+}
 
-step benches cargo bench --bench kernel --bench gemm --bench pack --bench finish --bench layers -- --test
-if [[ $(uname -m) != x86_64 ]]; then
-    skip legacy-sse "another architecture"
-elif command -v objdump >/dev/null; then
-    show=all step legacy-sse legacy_sse
-else
-    skip legacy-sse "no objdump"
-fi
-if callgrind_installed; then
-    step callgrind callgrind
-else
-    skip callgrind "no valgrind or runner to be had"
-fi
+elsewhere() {
+    local cpu name
+    if aarch64_installed; then
+        # Both packages at once, as their features differ alone: nothing is built twice.
+        step aarch64-cortex-a53 aarch64 cortex-a53 test
+        # What the first could not run: a backend that it has is the same code on any core.
+        for cpu in cortex-a76 neoverse-n1; do
+            ZEROPOINT_ONLY=neon-dotprod step "aarch64-$cpu" aarch64 "$cpu" test --test check
+        done
+        ZEROPOINT_ONLY=neon-dotprod,neon-i8mm step aarch64-max aarch64 max test \
+            --test check --test guard --test golden --test properties --test equivalence --test proven --test convolutions
+        if ! qemu-aarch64 -h | grep -q -- -plugin; then
+            skip arm-counts "the emulator takes no plugins"
+            skip arm-model "the emulator takes no plugins"
+        else
+            step arm-counts arm_counts
+            if mca_installed; then show=all step arm-model arm_model; else skip arm-model "no llvm-mca to be had"; fi
+        fi
+    else
+        skip aarch64 "no linker, emulator or standard library to be had"
+    fi
+    if [[ ${of_debian-} ]]; then
+        skip aarch64-clippy "Debian's compiler has none"
+    else
+        step aarch64-clippy aarch64 max clippy --all-targets -- -D warnings
+    fi
+    # What this CPU lacks, in an emulator; ci/full.sh has more of it.
+    if emulator_installed; then
+        step emulated-amx emulated_amx 'check tiles' 'check block_stages'
+        step emulated-avx-vnni emulated_avx_vnni 'check tiles' 'check block_stages'
+    else
+        skip emulated-x86 "no emulator to be had"
+    fi
+    if fuzz_installed; then
+        step fuzz-build fuzz build
+        for name in gemm pack stages layers; do step "fuzz-$name" fuzz run "$name" -- -max_total_time=20; done
+        step fuzz-build-load fuzz_tflite build
+        step fuzz-load fuzz_tflite run load -- -max_total_time=20
+    else
+        skip fuzz "no nightly toolchain or cargo-fuzz to be had"
+    fi
+    if miri_installed; then
+        step miri miri --test miri
+    else
+        skip miri "not to be had"
+    fi
+}
 
-if fuzz_installed; then
-    step fuzz-build fuzz build
-    for name in gemm pack stages layers; do limit=120 step "fuzz-$name" fuzz run "$name" -- -max_total_time=20; done
-    step fuzz-build-load fuzz_tflite build
-    limit=120 step fuzz-load fuzz_tflite run load -- -max_total_time=20
-else
-    skip fuzz "no nightly toolchain or cargo-fuzz to be had"
-fi
-
-if miri_installed; then
-    step miri miri --test miri
-else
-    skip miri "not to be had"
-fi
+together here elsewhere

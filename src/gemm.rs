@@ -362,7 +362,8 @@ impl<'c, L: Code, O: Element> Call<'c, L, O> {
             return Job { lhs, weights, finish, out }.run(plan, workspace);
         };
         let parts = Parts { backend, weights, finish, plan };
-        let (rows, cols) = plan::shares(backend, out.rows(), out.cols(), threads.threads(), plan.rows());
+        let (rows, cols) =
+            plan::shares(backend, [out.rows(), packed.k(), out.cols()], threads.threads(), plan.rows());
         let blocks = Blocks::new(out, rows, cols);
         parallel::run(threads, &blocks, workspace, plan.workspace_bytes(), |block, slot| {
             let m = block.out.rows();

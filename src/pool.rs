@@ -28,6 +28,8 @@ impl Threads for Rayon {
 /// not wait until the system has woken a thread, which may take longer than they do.
 ///
 /// The price is a busy CPU for that while, as with OpenMP. Waiting threads take up whatever else the pool has to do.
+/// The thread that calls had better be one of the pool, by [`rayon::scope`] or
+/// [`rayon::ThreadPoolBuilder::use_current_thread`]: another one waits asleep, and competes with those that wait awake.
 ///
 /// ```
 /// use core::time::Duration;

@@ -29,7 +29,8 @@ pub fn threads(arguments: &Arguments) -> Result<Box<dyn Threads>, Failure> {
     if threads == 1 {
         return Ok(Box::new(Alone));
     }
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    // This thread is one of them: another one would be in the way of those that wait awake.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build_global();
     pool.map_err(|error| Failure::of("--threads", error))?;
     Ok(Box::new(RayonAwake(AWAKE)))
 }
