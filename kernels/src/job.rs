@@ -212,7 +212,7 @@ fn rows_in_place<L: Code>(plan: &Plan, codes: &MatRef<'_, L>) -> usize {
     if !suits || codes.col_stride() != 1 || stride.is_multiple_of(plan.packed_strides) {
         return 0;
     }
-    let beyond = plan.padded_k - plan.k;
+    let beyond = (plan.padded_k - plan.k).saturating_sub(codes.after);
     if beyond == 0 {
         return m;
     }

@@ -22,11 +22,11 @@ impl Extent {
         self.rows == 0 || self.cols == 0
     }
 
-    /// Checks that the view spans no more than `len` elements.
-    fn check_span(&self, len: usize) -> Result<(), Error> {
+    /// Checks that the view spans no more than `len` elements; returns how many it does not span.
+    fn check_span(&self, len: usize) -> Result<usize, Error> {
         let Self { rows, cols, row_stride, col_stride } = *self;
         if self.is_empty() {
-            return Ok(());
+            return Ok(len);
         }
         let down = times("data", rows - 1, row_stride)?;
         let across = times("data", cols - 1, col_stride)?;
@@ -35,7 +35,12 @@ impl Extent {
         if needed > len {
             return Err(Error::Span { rows, cols, row_stride, col_stride, needed, got: len });
         }
-        Ok(())
+        Ok(len - needed)
+    }
+
+    /// From the first element to the last; the view is not empty.
+    fn last(&self) -> usize {
+        (self.rows - 1) * self.row_stride + (self.cols - 1) * self.col_stride
     }
 
     /// Checks that no two elements share memory: with g = gcd(row stride, column stride), legal iff
@@ -108,6 +113,8 @@ pub(crate) fn plus(argument: &'static str, a: usize, b: usize) -> Result<usize, 
 pub struct MatRef<'a, T> {
     pub(crate) ptr: *const T,
     pub(crate) extent: Extent,
+    /// Elements behind the last one that may be read, too.
+    pub(crate) after: usize,
     data: PhantomData<&'a [T]>,
 }
 
@@ -129,8 +136,8 @@ impl<'a, T: Copy> MatRef<'a, T> {
         col_stride: usize,
     ) -> Result<Self, Error> {
         let extent = Extent { rows, cols, row_stride, col_stride };
-        extent.check_span(data.len())?;
-        Ok(Self { ptr: data.as_ptr(), extent, data: PhantomData })
+        let after = extent.check_span(data.len())?;
+        Ok(Self { ptr: data.as_ptr(), extent, after, data: PhantomData })
     }
 
     /// A view of parts that were checked before.
@@ -144,7 +151,7 @@ impl<'a, T: Copy> MatRef<'a, T> {
         row_stride: usize,
         col_stride: usize,
     ) -> Self {
-        Self { ptr, extent: Extent { rows, cols, row_stride, col_stride }, data: PhantomData }
+        Self { ptr, extent: Extent { rows, cols, row_stride, col_stride }, after: 0, data: PhantomData }
     }
 
     /// Rows one after another.
@@ -175,7 +182,8 @@ impl<'a, T: Copy> MatRef<'a, T> {
     /// [`Error::Range`] if it reaches beyond the view.
     pub fn part(&self, row: usize, col: usize, rows: usize, cols: usize) -> Result<Self, Error> {
         let (at, extent) = self.extent.part(row, col, rows, cols)?;
-        Ok(Self { ptr: self.ptr.wrapping_add(at), extent, ..*self })
+        let behind = if extent.is_empty() { 0 } else { self.extent.last() - at - extent.last() };
+        Ok(Self { ptr: self.ptr.wrapping_add(at), extent, after: self.after + behind, ..*self })
     }
 
     /// The first `at` rows, and the rest.

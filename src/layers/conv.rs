@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::marker::PhantomData;
 
 use zeropoint_kernels::bytes::codes;
-use zeropoint_kernels::{Blocks, Code, Element, Error, MatMut, MatRef, TensorMut, TensorRef, ZeroPoint};
+use zeropoint_kernels::{Blocks, Code, Elem, Element, Error, MatMut, MatRef, TensorMut, TensorRef, ZeroPoint};
 
 use super::gather::Windows;
 use super::run;
@@ -231,6 +231,9 @@ struct Slot {
     bytes: usize,
 }
 
+/// What tells an i8 code from the u8 code 128 above it.
+const SIGN: u8 = 0x80;
+
 /// Where rows of lhs are.
 enum Rows<'a, L> {
     /// The pixels themselves.
@@ -268,7 +271,8 @@ impl<O: Element> Product<'_, O> {
         if bytes.len() < slot.bytes {
             return Err(Error::Workspace { needed: slot.bytes, got: bytes.len() });
         }
-        let windows = Windows { input: input.bytes(), axes, zero: self.zero as u8 };
+        let flip = if self.gathers_signed::<L>()? == L::SIGNED { 0 } else { SIGN };
+        let windows = Windows { input: input.bytes(), axes, zero: self.zero as u8, flip };
         let still =
             |axis: &Axis| axis.kernel == 1 && axis.stride == 1 && axis.before == 0 && axis.input == axis.output;
         let in_place = input.pixels().filter(|_| axes.iter().all(still)).map(Rows::InPlace);
@@ -296,7 +300,7 @@ impl<O: Element> Product<'_, O> {
         workspace: &mut [u8],
         slot: &Slot,
     ) -> Result<(), Error> {
-        let parts = self.gemm.parts()?;
+        let (parts, signed) = (self.gemm.parts()?, self.gathers_signed::<L>()?);
         let (k, most) = (self.gemm.packed().k(), parts.plan.rows());
         let (m, n) = (out.rows(), out.cols());
         let (block_rows, block_cols) = match (rows, threads.threads()) {
@@ -308,14 +312,32 @@ impl<O: Element> Product<'_, O> {
         parallel::run(threads, &blocks, workspace, slot.bytes, |block, bytes| {
             let (gathered, own) = bytes.split_at_mut(slot.gathered);
             let m = block.out.rows();
-            let lhs = match rows {
-                Rows::InPlace(pixels) => pixels.part(block.row, 0, m, k)?,
+            match rows {
+                Rows::InPlace(pixels) => {
+                    parts.run(pixels.part(block.row, 0, m, k)?.zero_point(self.zero), block, own)
+                }
                 Rows::Gathered { windows, first } => {
                     windows.write(first + block.row, m, slot.step, gathered);
-                    MatRef::new(codes::<L>(gathered), m, k, slot.step, 1)?
+                    let raised = i32::from(SIGN) * (i32::from(L::SIGNED) - i32::from(signed));
+                    let zero = self.zero + raised;
+                    if signed {
+                        let lhs = MatRef::new(codes::<i8>(gathered), m, k, slot.step, 1)?;
+                        parts.run(lhs.zero_point(zero), block, own)
+                    } else {
+                        let lhs = MatRef::new(codes::<u8>(gathered), m, k, slot.step, 1)?;
+                        parts.run(lhs.zero_point(zero), block, own)
+                    }
                 }
-            };
-            parts.run(lhs.zero_point(self.zero), block, own)
+            }
+        })
+    }
+
+    /// Whether codes are gathered as i8: as the kernel multiplies them, so that it need not pack them.
+    fn gathers_signed<L: Code>(&self) -> Result<bool, Error> {
+        Ok(match self.gemm.parts()?.backend.lhs().elem {
+            Elem::U8 => false,
+            Elem::I8 => true,
+            Elem::I16 => L::SIGNED,
         })
     }
 }

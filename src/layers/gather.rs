@@ -1,11 +1,15 @@
 //! The windows of an image as rows of a matrix, a few at a time: what a convolution multiplies.
 
+use core::ops::Range;
+
 use zeropoint_kernels::TensorRef;
 
 use super::window::Axis;
 
 /// Codes that one move copies.
 const CHUNK: usize = 16;
+/// Rows start at a line of the cache, as tile registers like to read them.
+const LINE: usize = 64;
 
 /// The rows that a convolution of `input` multiplies: of each output pixel, kernel height x kernel width x channels.
 #[derive(Clone, Copy)]
@@ -16,14 +20,16 @@ pub(crate) struct Windows<'a> {
     pub axes: [Axis; 2],
     /// The code of 0, around the image.
     pub zero: u8,
+    /// What codes are combined with (exclusive or) on their way.
+    pub flip: u8,
 }
 
 impl Windows<'_> {
     /// Codes from a row of `k` codes to the next: the last move of a row may write beyond it, and rows that are a power of two
     /// apart would crowd few sets of a cache.
     pub fn step(k: usize) -> Option<usize> {
-        let step = k.checked_add(CHUNK - 1)?.checked_next_multiple_of(CHUNK)?;
-        if step.is_multiple_of(512) { step.checked_add(CHUNK) } else { Some(step) }
+        let step = k.checked_add(CHUNK - 1)?.checked_next_multiple_of(LINE)?;
+        if step.is_multiple_of(512) { step.checked_add(LINE) } else { Some(step) }
     }
 
     /// Writes `count` rows from `first` on, [`Windows::step`] apart; rows are the output pixels of all images, in order.
@@ -40,7 +46,7 @@ impl Windows<'_> {
             for tap in 0..down.kernel {
                 let to = &mut to[row * step + tap * tap_line..];
                 match down.at(oy, tap) {
-                    None => (0..pixels).for_each(|i| to[i * step..][..tap_line].fill(self.zero)),
+                    None => (0..pixels).for_each(|i| to[i * step..][..tap_line].fill(self.zero ^ self.flip)),
                     Some(iy) => self.line([batch, iy], ox..ox + pixels, step, to),
                 }
             }
@@ -49,46 +55,122 @@ impl Windows<'_> {
     }
 
     /// What the taps of one kernel line see for some output pixels of a line, `step` apart.
-    fn line(&self, [batch, iy]: [usize; 2], pixels: core::ops::Range<usize>, step: usize, to: &mut [u8]) {
+    fn line(&self, [batch, iy]: [usize; 2], pixels: Range<usize>, step: usize, to: &mut [u8]) {
         let [_, across] = self.axes;
         let [_, _, width, channels] = self.input.shape();
-        let tap_line = across.kernel * channels;
         let whole = self.input.run([batch, iy, 0], width).filter(|_| across.dilation == 1);
-        for (i, ox) in pixels.enumerate() {
-            let to = &mut to[i * step..];
-            let first = across.first(ox);
-            if let (Some(whole), Ok(first)) = (whole, usize::try_from(first))
-                && first + across.kernel <= width
-            {
-                copy(&whole[first * channels..], to, tap_line);
-                continue;
+        let Some(whole) = whole else {
+            for (i, ox) in pixels.enumerate() {
+                self.apart([batch, iy], ox, &mut to[i * step..]);
             }
-            for tap in 0..across.kernel {
-                let to = &mut to[tap * channels..][..channels];
-                let Some(ix) = across.at(ox, tap) else {
-                    to.fill(self.zero);
-                    continue;
-                };
-                match self.input.run([batch, iy, ix], 1) {
-                    Some(pixel) => to.copy_from_slice(pixel),
-                    None => to.iter_mut().enumerate().for_each(|(c, to)| {
-                        *to = self.input.get([batch, iy, ix, c]).unwrap_or(self.zero);
-                    }),
-                }
+            return;
+        };
+        let inside = across.inside(pixels.clone());
+        let row = |ox: usize| (ox - pixels.start) * step;
+        for ox in (pixels.start..inside.start).chain(inside.end..pixels.end) {
+            self.edge(whole, ox, &mut to[row(ox)..]);
+        }
+        if !inside.is_empty() {
+            let from = &whole[across.first(inside.start).unsigned_abs() * channels..];
+            let lines = Lines { from, by: across.stride * channels, count: across.kernel * channels, step };
+            lines.copy(inside.len(), &mut to[row(inside.start)..], self.flip);
+        }
+    }
+
+    /// The same for one pixel which sees a part of a line.
+    fn edge(&self, whole: &[u8], ox: usize, to: &mut [u8]) {
+        let [_, across] = self.axes;
+        let [_, _, width, channels] = self.input.shape();
+        let first = across.first(ox);
+        let outside = first.min(0).unsigned_abs().min(across.kernel);
+        let seen = (width as isize - first).clamp(outside as isize, across.kernel as isize) as usize;
+        let to = &mut to[..across.kernel * channels];
+        to[..outside * channels].fill(self.zero ^ self.flip);
+        to[seen * channels..].fill(self.zero ^ self.flip);
+        if seen > outside {
+            let from = &whole[first.max(0).unsigned_abs() * channels..];
+            copy(from, &mut to[outside * channels..seen * channels], self.flip);
+        }
+    }
+
+    /// The same for one pixel whose taps are not beside each other, or whose channels are not.
+    fn apart(&self, [batch, iy]: [usize; 2], ox: usize, to: &mut [u8]) {
+        let [_, across] = self.axes;
+        let [.., channels] = self.input.shape();
+        for tap in 0..across.kernel {
+            let to = &mut to[tap * channels..][..channels];
+            let Some(ix) = across.at(ox, tap) else {
+                to.fill(self.zero ^ self.flip);
+                continue;
+            };
+            match self.input.run([batch, iy, ix], 1) {
+                Some(pixel) => copy(pixel, to, self.flip),
+                None => to.iter_mut().enumerate().for_each(|(c, to)| {
+                    *to = self.input.get([batch, iy, ix, c]).unwrap_or(self.zero) ^ self.flip;
+                }),
             }
         }
     }
 }
 
-/// Copies `count` codes, and up to 15 of what follows them where there is room: taps are written in order.
-#[inline(always)]
-fn copy(from: &[u8], to: &mut [u8], count: usize) {
-    let whole = count.next_multiple_of(CHUNK);
-    if count <= 8 * CHUNK && from.len() >= whole && to.len() >= whole {
-        let (from, _) = from[..whole].as_chunks::<CHUNK>();
-        let (to, _) = to[..whole].as_chunks_mut::<CHUNK>();
-        to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-    } else {
-        to[..count].copy_from_slice(&from[..count]);
+/// Lines of `count` codes, each `by` codes behind the one before, which are copied `step` apart.
+struct Lines<'a> {
+    from: &'a [u8],
+    by: usize,
+    count: usize,
+    step: usize,
+}
+
+impl Lines<'_> {
+    fn copy(&self, lines: usize, to: &mut [u8], flip: u8) {
+        match self.count.div_ceil(CHUNK) {
+            1 => self.chunks::<1>(lines, to, flip),
+            2 => self.chunks::<2>(lines, to, flip),
+            3 => self.chunks::<3>(lines, to, flip),
+            4 => self.chunks::<4>(lines, to, flip),
+            6 => self.chunks::<6>(lines, to, flip),
+            _ => (0..lines).for_each(|line| self.exactly(line, to, flip)),
+        }
+    }
+
+    fn exactly(&self, line: usize, to: &mut [u8], flip: u8) {
+        copy(&self.from[line * self.by..], &mut to[line * self.step..][..self.count], flip);
+    }
+
+    /// Copies whole chunks where there are as many: what follows a line is written later, or between rows.
+    fn chunks<const C: usize>(&self, lines: usize, to: &mut [u8], flip: u8) {
+        for line in 0..lines {
+            let from = self.from[line * self.by..].as_chunks::<CHUNK>().0.first_chunk::<C>();
+            let room = to[line * self.step..].as_chunks_mut::<CHUNK>().0.first_chunk_mut::<C>();
+            match (from, room) {
+                (Some(from), Some(to)) => {
+                    for (to, from) in to.iter_mut().zip(from) {
+                        *to = from.map(|code| code ^ flip);
+                    }
+                }
+                _ => self.exactly(line, to, flip),
+            }
+        }
+    }
+}
+
+/// Fills `to` with the first codes of `from`.
+fn copy(from: &[u8], to: &mut [u8], flip: u8) {
+    match to.len() {
+        0 => {}
+        1..4 => pieces::<1>(from, to, flip),
+        4..8 => pieces::<4>(from, to, flip),
+        8..CHUNK => pieces::<8>(from, to, flip),
+        _ => pieces::<CHUNK>(from, to, flip),
+    }
+}
+
+/// The same for no fewer than `W` codes, the last ones twice if need be.
+fn pieces<const W: usize>(from: &[u8], to: &mut [u8], flip: u8) {
+    let last = to.len() - W;
+    for at in (0..last).step_by(W).chain([last]) {
+        if let (Some(from), Some(to)) = (from[at..].first_chunk::<W>(), to[at..].first_chunk_mut::<W>()) {
+            *to = from.map(|code| code ^ flip);
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! How a kernel moves over an image, and which inputs an output sees.
 
+use core::ops::Range;
+
 use zeropoint_kernels::Error;
 
 /// The largest kernel, stride, dilation or padding.
@@ -113,6 +115,16 @@ impl Axis {
     #[inline]
     pub fn first(&self, output: usize) -> isize {
         (output * self.stride) as isize - self.before
+    }
+
+    /// Those of some outputs whose taps are all inside.
+    pub fn inside(&self, outputs: Range<usize>) -> Range<usize> {
+        let covered = ((self.kernel - 1) * self.dilation + 1) as isize;
+        let low = self.before.max(0).unsigned_abs().div_ceil(self.stride);
+        let room = self.input as isize + self.before - covered;
+        let high = usize::try_from(room).map_or(0, |room| room / self.stride + 1);
+        let start = low.clamp(outputs.start, outputs.end);
+        start..high.clamp(start, outputs.end)
     }
 
     /// The input under a tap of an output, if it is inside.
