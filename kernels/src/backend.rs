@@ -4,6 +4,7 @@ use crate::block::{self, BlockRun};
 use crate::cpu::Features;
 use crate::depthwise::{self, DepthwiseRun};
 use crate::finish::{Epilogue, TileAt};
+use crate::lanes::Lanes;
 use crate::microkernel::{Microkernel, Tile};
 use crate::packing::PackRun;
 use crate::pairwise::{self, PairwiseRun};
@@ -32,6 +33,7 @@ pub struct Row {
     pub(crate) pack: unsafe fn(&PackRun),
     pub(crate) finish: unsafe fn(&Epilogue<'_>, &TileAt),
     pub(crate) depthwise: unsafe fn(&DepthwiseRun<'_>),
+    pub(crate) dots: bool,
     pub(crate) pairwise: unsafe fn(&PairwiseRun<'_>),
 }
 
@@ -87,6 +89,7 @@ pub const fn describe<K: Microkernel>() -> Row {
         pack: K::enter_pack,
         finish: ways::finish_out::<K>,
         depthwise: depthwise::run::<K>,
+        dots: <K::Lanes as Lanes>::DOTS,
         pairwise: pairwise::run::<K>,
     }
 }

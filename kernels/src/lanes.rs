@@ -90,6 +90,22 @@ pub unsafe trait Lanes: Sized + 'static {
     /// `acc` and, in each lane, the products of both numbers of a pair with those of the other.
     unsafe fn add_products(acc: Self::I, a: Self::Pairs, b: Self::Pairs) -> Self::I;
 
+    /// Whether there are `quads` and `add_dots`.
+    const DOTS: bool = false;
+    /// Lane i of vector j has the codes j * N + i of four runs of `4 * N`, the first in the lowest byte.
+    #[inline(always)]
+    unsafe fn quads(runs: [*const u8; 4]) -> [Self::I; 4] {
+        let _ = runs;
+        // SAFETY: Features.
+        unsafe { [Self::splat(0); 4] }
+    }
+    /// `acc` and, in each lane, the products of four codes with four i8.
+    #[inline(always)]
+    unsafe fn add_dots(acc: Self::I, codes: Self::I, weights: Self::I) -> Self::I {
+        let _ = (codes, weights);
+        acc
+    }
+
     /// Loads `N` unsigned codes.
     unsafe fn load_codes(p: *const u8) -> Self::I;
 

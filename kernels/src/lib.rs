@@ -64,7 +64,7 @@ pub use backend::{Backend, Row, TABLE, available, describe, names};
 pub use block::{BlockRun, Blocking, Plan};
 pub use blocks::{Block, Blocks};
 pub use cpu::Features;
-pub use depthwise::{Depthwise, DepthwiseRun, DepthwiseShape};
+pub use depthwise::{Depthwise, DepthwiseForm, DepthwiseRun, DepthwiseShape, DepthwiseWeights};
 pub use element::{Code, Dest, Element};
 pub use error::{Error, Name};
 pub use finish::{Epilogue, Finish, FloatBias, PerRow, Scale, TileAt};

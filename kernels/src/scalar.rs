@@ -179,6 +179,27 @@ unsafe impl<const N: usize> Lanes for Plain<N> {
         unsafe { p.cast::<[i16; N]>().write_unaligned(x.map(|x| x as i16)) }
     }
 
+    const DOTS: bool = true;
+
+    #[inline(always)]
+    unsafe fn quads(runs: [*const u8; 4]) -> [[i32; N]; 4] {
+        core::array::from_fn(|j| {
+            core::array::from_fn(|i| {
+                // SAFETY: Pointers.
+                i32::from_le_bytes(runs.map(|p| unsafe { *p.add(j * N + i) }))
+            })
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn add_dots(acc: [i32; N], codes: [i32; N], weights: [i32; N]) -> [i32; N] {
+        let dot = |a: i32, b: i32| {
+            let terms = a.to_le_bytes().into_iter().zip(b.to_le_bytes());
+            terms.map(|(code, weight)| i32::from(code) * i32::from(weight as i8)).sum::<i32>()
+        };
+        map2(acc, map2(codes, weights, dot), i32::wrapping_add)
+    }
+
     #[inline(always)]
     unsafe fn load_codes(p: *const u8) -> [i32; N] {
         // SAFETY: Pointers.

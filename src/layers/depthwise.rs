@@ -5,7 +5,8 @@ use core::marker::PhantomData;
 
 use aligned_vec::{AVec, ConstAlign};
 use zeropoint_kernels::{
-    Backend, Code, Depthwise, DepthwiseShape, Element, Error, Strip, Strips, TensorMut, TensorRef, ZeroPoint,
+    Backend, Code, Depthwise, DepthwiseForm, DepthwiseShape, DepthwiseWeights, Element, Error, Strip, Strips,
+    TensorMut, TensorRef, ZeroPoint,
 };
 
 use super::run;
@@ -66,7 +67,7 @@ impl<'a, W: Code> DepthwiseConv2dSpec<'a, W> {
 pub struct DepthwiseConv2d<L, O> {
     backend: Backend,
     shape: DepthwiseShape,
-    weights: AVec<i16, ConstAlign<64>>,
+    weights: Weights,
     /// Of the weights of each channel, in whole panels.
     sums: Vec<i32>,
     stages: OwnedStages<O>,
@@ -77,6 +78,44 @@ pub struct DepthwiseConv2d<L, O> {
     window: Window,
     zero: i32,
     input: PhantomData<L>,
+}
+
+/// Packed weights.
+#[derive(Debug)]
+enum Weights {
+    Pairs(AVec<i16, ConstAlign<64>>),
+    Quads(AVec<i8, ConstAlign<64>>),
+}
+
+impl Weights {
+    fn zeros(form: DepthwiseForm, count: usize) -> Result<Self, Error> {
+        fn zeros<T: Copy + Default>(count: usize) -> Result<AVec<T, ConstAlign<64>>, Error> {
+            let mut numbers = AVec::new(64);
+            let memory = |_| Error::Memory { argument: "weights", bytes: count.saturating_mul(size_of::<T>()) };
+            numbers.try_reserve_exact(count).map_err(memory)?;
+            numbers.resize(count, T::default());
+            Ok(numbers)
+        }
+        Ok(match form {
+            DepthwiseForm::Pairs => Self::Pairs(zeros(count)?),
+            DepthwiseForm::Quads => Self::Quads(zeros(count)?),
+        })
+    }
+
+    /// A weight less its zero point: of nine bits, or of eight in quads.
+    fn set(&mut self, at: usize, difference: i32) {
+        match self {
+            Self::Pairs(numbers) => numbers[at] = difference as i16,
+            Self::Quads(numbers) => numbers[at] = difference as i8,
+        }
+    }
+
+    fn borrow(&self) -> DepthwiseWeights<'_> {
+        match self {
+            Self::Pairs(numbers) => DepthwiseWeights::Pairs(numbers),
+            Self::Quads(numbers) => DepthwiseWeights::Quads(numbers),
+        }
+    }
 }
 
 impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
@@ -112,27 +151,27 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
             dilation: window.dilation,
             channels,
         };
-        let (count, columns) = (shape.weights(backend)?, backend.columns(channels)?);
-        let memory = Error::Memory { argument: "weights", bytes: count };
-        let mut packed = AVec::new(64);
-        packed.try_reserve_exact(count).map_err(|_| memory)?;
-        packed.resize(count, 0);
-        let mut sums = Vec::new();
-        sums.try_reserve_exact(columns).map_err(|_| memory)?;
-        sums.resize(columns, 0);
-        for (channel, sum) in sums.iter_mut().take(channels).enumerate() {
+        let difference = |channel: usize, [y, x]: [usize; 2]| {
             let zero = match weight_zero_point {
                 ZeroPoint::One(zero) => zero,
                 ZeroPoint::Each(zeros) => zeros[channel],
             };
-            for y in 0..height {
-                for x in 0..width {
-                    let Some(weight) = weights.get([0, y, x, channel]) else { continue };
-                    // Both are codes: their difference has nine bits.
-                    let difference: i32 = weight.into() - zero;
-                    packed[shape.place(backend, channel, [y, x])?] = difference as i16;
-                    *sum += difference;
-                }
+            weights.get([0, y, x, channel]).map_or(0, |weight| weight.into() - zero)
+        };
+        let taps = || (0..height).flat_map(|y| (0..width).map(move |x| [y, x]));
+        let fits = |channel| taps().all(|tap| i8::try_from(difference(channel, tap)).is_ok());
+        let quads = shape.takes_quads(backend) && (0..channels).all(fits);
+        let form = if quads { DepthwiseForm::Quads } else { DepthwiseForm::Pairs };
+        let (mut packed, columns) =
+            (Weights::zeros(form, shape.weights(backend, form)?)?, backend.columns(channels)?);
+        let memory = Error::Memory { argument: "weights", bytes: columns };
+        let mut sums = Vec::new();
+        sums.try_reserve_exact(columns).map_err(|_| memory)?;
+        sums.resize(columns, 0);
+        for (channel, sum) in sums.iter_mut().take(channels).enumerate() {
+            for tap in taps() {
+                packed.set(shape.place(backend, form, channel, tap)?, difference(channel, tap));
+                *sum += difference(channel, tap);
             }
         }
         let bytes = lower::column_bytes(columns).ok_or(memory)?;
@@ -175,7 +214,7 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
 
     /// Codes of a line of the ring.
     fn line(&self, width: usize) -> Result<usize, Error> {
-        let line = self.shape.line(self.backend, width)?;
+        let line = self.shape.line(width)?;
         line.checked_next_multiple_of(64).ok_or(Error::Overflow { argument: "workspace", a: line, b: 64 })
     }
 
@@ -280,7 +319,7 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
                 lines: ring,
                 line_step: line,
                 first: first % span,
-                weights: &self.weights,
+                weights: self.weights.borrow(),
                 sums: &self.sums,
                 zero_point: self.zero + if L::SIGNED { 128 } else { 0 },
                 finish,

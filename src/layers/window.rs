@@ -119,7 +119,7 @@ impl Axis {
 
     /// Those of some outputs whose taps are all inside.
     pub fn inside(&self, outputs: Range<usize>) -> Range<usize> {
-        let covered = ((self.kernel - 1) * self.dilation + 1) as isize;
+        let covered = (self.kernel.saturating_sub(1) * self.dilation + 1) as isize;
         let low = self.before.max(0).unsigned_abs().div_ceil(self.stride);
         let room = self.input as isize + self.before - covered;
         let high = usize::try_from(room).map_or(0, |room| room / self.stride + 1);

@@ -40,7 +40,7 @@ unsafe impl<const RHS: usize> Microkernel for Avx2<RHS> {
     const K_STEP: usize = 2;
     const LHS: Panel = Panel { width: MR, group: Panel::ROWS, elem: Elem::I16 };
     const RHS: Panel = Panel { width: NR, group: 2, elem: if RHS == 1 { Elem::I8 } else { Elem::I16 } };
-    type Lanes = Avx2Lanes;
+    type Lanes = Avx2Lanes<false>;
     type Gather = Avx2Gather;
 
     dot_entries!("avx2", MR, NR / 8);
@@ -71,11 +71,11 @@ unsafe impl<const RHS: usize> Dot for Avx2<RHS> {
     }
 }
 
-/// Eight lanes.
-pub struct Avx2Lanes;
+/// Eight lanes; `VNNI`: the CPU has AVX-VNNI.
+pub struct Avx2Lanes<const VNNI: bool>;
 
 // SAFETY: loads and stores touch eight elements at the pointer; everything else is arithmetic.
-unsafe impl Lanes for Avx2Lanes {
+unsafe impl<const VNNI: bool> Lanes for Avx2Lanes<VNNI> {
     const N: usize = 8;
     type I = __m256i;
     type F = __m256;
@@ -113,6 +113,31 @@ unsafe impl Lanes for Avx2Lanes {
             let pairs = _mm_unpacklo_epi8(_mm_loadl_epi64(a.cast()), _mm_loadl_epi64(b.cast()));
             _mm256_cvtepu8_epi16(pairs)
         }
+    }
+
+    const DOTS: bool = VNNI;
+
+    #[inline(always)]
+    unsafe fn quads(runs: [*const u8; 4]) -> [__m256i; 4] {
+        // SAFETY: Features, Pointers. Halves unpack by themselves: each begins with the codes that it ends with.
+        unsafe {
+            let order = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
+            let [a, b, c, d] = runs.map(|p| _mm256_permutevar8x32_epi32(_mm256_loadu_si256(p.cast()), order));
+            let (ab, cd) = (_mm256_unpacklo_epi8(a, b), _mm256_unpacklo_epi8(c, d));
+            let (high_ab, high_cd) = (_mm256_unpackhi_epi8(a, b), _mm256_unpackhi_epi8(c, d));
+            [
+                _mm256_unpacklo_epi16(ab, cd),
+                _mm256_unpackhi_epi16(ab, cd),
+                _mm256_unpacklo_epi16(high_ab, high_cd),
+                _mm256_unpackhi_epi16(high_ab, high_cd),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn add_dots(acc: __m256i, codes: __m256i, weights: __m256i) -> __m256i {
+        // SAFETY: Features.
+        unsafe { if VNNI { _mm256_dpbusd_avx_epi32(acc, codes, weights) } else { acc } }
     }
 
     #[inline(always)]

@@ -39,7 +39,7 @@ unsafe impl Microkernel for Avx512 {
     const K_STEP: usize = 2;
     const LHS: Panel = Panel { width: MR, group: Panel::ROWS, elem: Elem::I16 };
     const RHS: Panel = Panel { width: NR, group: 2, elem: Elem::I16 };
-    type Lanes = ZmmLanes;
+    type Lanes = ZmmLanes<false>;
     type Gather = Avx2Gather;
 
     dot_entries!("avx512f,avx512bw,avx512dq,avx512vl", MR, NR / 16);

@@ -40,7 +40,7 @@ unsafe impl<const ROWS: usize, const V: usize> Microkernel for Avx512Vnni<ROWS, 
     const K_STEP: usize = 4;
     const LHS: Panel = Panel { width: ROWS, group: Panel::ROWS, elem: Elem::U8 };
     const RHS: Panel = Panel { width: Self::NR, group: 4, elem: Elem::I8 };
-    type Lanes = ZmmLanes;
+    type Lanes = ZmmLanes<true>;
     type Gather = BytesGather<true>;
 
     dot_entries!("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni", ROWS, V);

@@ -36,7 +36,7 @@ macro_rules! kernel {
             const K_STEP: usize = 4;
             const LHS: Panel = Panel { width: MR, group: Panel::ROWS, elem: Elem::U8 };
             const RHS: Panel = Panel { width: NR, group: 4, elem: Elem::I8 };
-            type Lanes = Avx2Lanes;
+            type Lanes = Avx2Lanes<true>;
             type Gather = BytesGather<false>;
 
             dot_entries!($features, MR, NR / 8);

@@ -78,7 +78,7 @@ pub struct Instructions;
 unsafe impl Tiles for Instructions {
     const NAMES: (&'static str, &'static str) = ("amx-int8", "x86-amx-int8-tdpbusd-32x32");
     const NEEDS: Features = Features::AMX_INT8.with(Features::AVX512).with(Features::AVX512_VNNI);
-    type Lanes = ZmmLanes;
+    type Lanes = ZmmLanes<true>;
     type Gather = BytesGather<true>;
 
     #[inline(always)]

@@ -5,11 +5,11 @@ use core::arch::x86_64::*;
 use crate::lanes::{ByteClamp, Factor, Lanes, Rule};
 use crate::rounding::Rounding;
 
-/// Sixteen lanes.
-pub struct ZmmLanes;
+/// Sixteen lanes; `VNNI`: the CPU has AVX-512 VNNI.
+pub struct ZmmLanes<const VNNI: bool>;
 
 // SAFETY: loads and stores touch sixteen elements at the pointer; everything else is arithmetic.
-unsafe impl Lanes for ZmmLanes {
+unsafe impl<const VNNI: bool> Lanes for ZmmLanes<VNNI> {
     const N: usize = 16;
     type I = __m512i;
     type F = __m512;
@@ -60,6 +60,31 @@ unsafe impl Lanes for ZmmLanes {
     unsafe fn add_products(acc: __m512i, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: Features.
         unsafe { _mm512_add_epi32(acc, _mm512_madd_epi16(a, b)) }
+    }
+
+    const DOTS: bool = VNNI;
+
+    #[inline(always)]
+    unsafe fn quads(runs: [*const u8; 4]) -> [__m512i; 4] {
+        // SAFETY: Features, Pointers. Quarters unpack by themselves: each begins with the codes that it ends with.
+        unsafe {
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            let [a, b, c, d] = runs.map(|p| _mm512_permutexvar_epi32(order, _mm512_loadu_si512(p.cast())));
+            let (ab, cd) = (_mm512_unpacklo_epi8(a, b), _mm512_unpacklo_epi8(c, d));
+            let (high_ab, high_cd) = (_mm512_unpackhi_epi8(a, b), _mm512_unpackhi_epi8(c, d));
+            [
+                _mm512_unpacklo_epi16(ab, cd),
+                _mm512_unpackhi_epi16(ab, cd),
+                _mm512_unpacklo_epi16(high_ab, high_cd),
+                _mm512_unpackhi_epi16(high_ab, high_cd),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn add_dots(acc: __m512i, codes: __m512i, weights: __m512i) -> __m512i {
+        // SAFETY: Features.
+        unsafe { if VNNI { _mm512_dpbusd_epi32(acc, codes, weights) } else { acc } }
     }
 
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! A line of a depthwise convolution against its sums.
 
-use zeropoint_kernels::{Depthwise, DepthwiseShape, Dest};
+use zeropoint_kernels::{Depthwise, DepthwiseForm, DepthwiseShape, DepthwiseWeights, Dest};
 
 use super::matrix::Layout;
 use super::oracle::Output;
@@ -26,22 +26,36 @@ fn checked<O: Output>(run: &Run, shape: DepthwiseShape, width: usize, kind: Kind
     let arena = Arena::new(place);
     let columns = backend.columns(channels).unwrap();
     let span = shape.span().unwrap();
-    let line_step = shape.line(backend, width).unwrap() + rng.below(70);
-    let len = (span - 1) * line_step + shape.line(backend, width).unwrap();
+    let line_step = shape.line(width).unwrap() + rng.below(70);
+    let len = (span - 1) * line_step + shape.line(width).unwrap();
     let lines = arena.slice(len, |_| rng.extreme(0, 255) as u8);
     let first = rng.below(span);
 
-    let weights = arena.slice(shape.weights(backend).unwrap(), |_| 0i16);
+    // Quads where there are any, and pairs now and then, too.
+    let quads = shape.takes_quads(backend) && !rng.one_in(3);
+    let form = if quads { DepthwiseForm::Quads } else { DepthwiseForm::Pairs };
+    let (low, high) = if quads { (-128, 127) } else { (-255, 255) };
+    let count = shape.weights(backend, form).unwrap();
+    let pairs = arena.slice(if quads { 0 } else { count }, |_| 0i16);
+    let bytes = arena.slice(if quads { count } else { 0 }, |_| 0i8);
+    let mut taken = vec![0; channels * height * taps];
     let sums = arena.slice(columns, |_| 0);
     for (channel, sum) in sums.iter_mut().enumerate().take(channels) {
         for y in 0..height {
             for x in 0..taps {
-                let weight = rng.extreme(-255, 255);
-                weights[shape.place(backend, channel, [y, x]).unwrap()] = weight as i16;
+                let weight = rng.extreme(low, high);
+                let at = shape.place(backend, form, channel, [y, x]).unwrap();
+                if quads {
+                    bytes[at] = weight as i8
+                } else {
+                    pairs[at] = weight as i16
+                }
+                taken[(channel * height + y) * taps + x] = weight;
                 *sum += weight;
             }
         }
     }
+    let weights = if quads { DepthwiseWeights::Quads(bytes) } else { DepthwiseWeights::Pairs(pairs) };
     let zero_point = rng.extreme(0, 255);
     let sum = |pixel: usize, channel: usize| {
         let mut sum = 0;
@@ -49,7 +63,7 @@ fn checked<O: Output>(run: &Run, shape: DepthwiseShape, width: usize, kind: Kind
             for x in 0..taps {
                 let line = (first + y * dilation[0]) % span;
                 let at = line * line_step + (pixel * stride + x * dilation[1]) * channels + channel;
-                let weight = weights[shape.place(backend, channel, [y, x]).unwrap()];
+                let weight = taken[(channel * height + y) * taps + x];
                 sum += (i64::from(lines[at]) - i64::from(zero_point)) * i64::from(weight);
             }
         }

@@ -3,7 +3,8 @@
 //! The input comes as lines that were copied, padding and all, so that no window has an edge. Lanes are channels. A line of outputs
 //! is made in tiles of [`ROWS`] pixels by a panel of channels, which go through the same epilogue as those of a product; common
 //! kernels with common ways to finish are finished on registers. Two lines of the input are multiplied at a time, as pairs of 16-bit
-//! numbers, and each pair is made once for all pixels that see it.
+//! numbers, and each pair is made once for all pixels that see it. Where there is an instruction for it, and weights fit i8, it is
+//! four lines at a time, as quads of bytes.
 //!
 //! ```text
 //! one step, kernel 3 x 3: column x of the input, N channels
@@ -17,8 +18,12 @@
 //! 14x14x512 by 512 had 104: eight multiplications of the epilogue for each vector of codes are about a third of the time. Stride 2:
 //! 21 and 17 to 20. Lost: sums through a scratch tile, 22 and 16.
 
+mod columns;
+
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
+
+use columns::{Columns, Quads};
 
 use crate::Error;
 use crate::backend::Backend;
@@ -26,7 +31,7 @@ use crate::element::Element;
 use crate::finish::{Epilogue, Finish, Finisher, PerRow, RowTerms, TileAt, byte_clamp, column_term, copy_few};
 use crate::lanes::Lanes;
 use crate::microkernel::Microkernel;
-use crate::panel::{Elem, Panel, Strides};
+use crate::panel::{Elem, Panel};
 use crate::scatter::Staged;
 use crate::view::{MatMut, plus, times};
 use crate::ways::{Rest, WithFinisher, finish_tile, with_finisher};
@@ -49,39 +54,104 @@ pub struct DepthwiseShape {
     pub channels: usize,
 }
 
+/// How weights are packed: down first, each column of taps padded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DepthwiseForm {
+    /// In pairs, as i16: any difference of two codes.
+    Pairs,
+    /// In fours, as i8. Faster, where a backend takes it: [`DepthwiseShape::takes_quads`].
+    Quads,
+}
+
+/// Packed weights: [`DepthwiseShape::weights`] numbers, all 0 but where [`DepthwiseShape::place`] says.
+#[derive(Clone, Copy, Debug)]
+pub enum DepthwiseWeights<'a> {
+    /// [`DepthwiseForm::Pairs`].
+    Pairs(&'a [i16]),
+    /// [`DepthwiseForm::Quads`].
+    Quads(&'a [i8]),
+}
+
+impl DepthwiseWeights<'_> {
+    fn form(self) -> DepthwiseForm {
+        match self {
+            Self::Pairs(_) => DepthwiseForm::Pairs,
+            Self::Quads(_) => DepthwiseForm::Quads,
+        }
+    }
+
+    fn count(self) -> usize {
+        match self {
+            Self::Pairs(weights) => weights.len(),
+            Self::Quads(weights) => weights.len(),
+        }
+    }
+
+    fn pointer(self) -> *const u8 {
+        match self {
+            Self::Pairs(weights) => weights.as_ptr().cast(),
+            Self::Quads(weights) => weights.as_ptr().cast(),
+        }
+    }
+}
+
+impl DepthwiseForm {
+    /// The layout: a tap is a k.
+    fn panel(self, backend: Backend) -> Panel {
+        let (group, elem) = match self {
+            Self::Pairs => (2, Elem::I16),
+            Self::Quads => (4, Elem::I8),
+        };
+        Panel { width: backend.nr(), group, elem }
+    }
+
+    /// Taps of a column, padded.
+    fn height(self, taps: usize) -> Result<usize, Error> {
+        let group = if self == Self::Pairs { 2 } else { 4 };
+        taps.checked_next_multiple_of(group).ok_or(Error::Overflow { argument: "kernel", a: taps, b: group })
+    }
+}
+
 impl DepthwiseShape {
-    /// How weights are packed: a tap is a k, down first, each column of taps in pairs.
-    fn panel(backend: Backend) -> Panel {
-        Panel { width: backend.nr(), group: 2, elem: Elem::I16 }
+    /// Whether there are loops of their own for it: 3 x 3 taps, side by side, at most two pixels from a window to the next.
+    fn is_common(&self) -> bool {
+        self.kernel == [3, 3] && matches!(self.stride, 1 | 2) && self.dilation[1] == 1
+    }
+
+    /// Whether weights may be packed as [`DepthwiseForm::Quads`].
+    pub fn takes_quads(&self, backend: Backend) -> bool {
+        backend.row().dots && self.is_common()
     }
 
     /// Taps of a channel, padded.
-    fn k(&self) -> Result<usize, Error> {
-        let [height, width] = self.kernel;
-        let height =
-            height.checked_next_multiple_of(2).ok_or(Error::Overflow { argument: "kernel", a: height, b: 1 })?;
-        times("kernel", height, width)
+    fn k(&self, form: DepthwiseForm) -> Result<usize, Error> {
+        times("kernel", form.height(self.kernel[0])?, self.kernel[1])
     }
 
     /// Numbers that the packed weights take, all 0 but where [`DepthwiseShape::place`] says.
     ///
     /// # Errors
     /// [`Error::Overflow`].
-    pub fn weights(&self, backend: Backend) -> Result<usize, Error> {
-        let (k, columns) = (self.k()?, backend.columns(self.channels)?);
-        let bytes = Self::panel(backend).bytes(columns, k);
-        Ok(bytes.ok_or(Error::Overflow { argument: "weights", a: columns, b: k })? / Elem::I16.size())
+    pub fn weights(&self, backend: Backend, form: DepthwiseForm) -> Result<usize, Error> {
+        let (k, columns, panel) = (self.k(form)?, backend.columns(self.channels)?, form.panel(backend));
+        let bytes = panel.bytes(columns, k).ok_or(Error::Overflow { argument: "weights", a: columns, b: k })?;
+        Ok(bytes / panel.elem.size())
     }
 
     /// Where the weight of a channel and a tap, less its zero point, goes.
-    pub fn place(&self, backend: Backend, channel: usize, [y, x]: [usize; 2]) -> Result<usize, Error> {
-        let strides = Self::panel(backend).strides(self.k()?);
-        let at = self.place_in(&strides, channel % backend.nr(), [y, x]);
+    ///
+    /// # Errors
+    /// [`Error::Overflow`].
+    pub fn place(
+        &self,
+        backend: Backend,
+        form: DepthwiseForm,
+        channel: usize,
+        [y, x]: [usize; 2],
+    ) -> Result<usize, Error> {
+        let strides = form.panel(backend).strides(self.k(form)?);
+        let at = strides.offset(channel % backend.nr(), x * form.height(self.kernel[0])? + y);
         plus("weights", times("weights", channel / backend.nr(), strides.panel)?, at)
-    }
-
-    fn place_in(&self, strides: &Strides, member: usize, [y, x]: [usize; 2]) -> usize {
-        strides.offset(member, x * self.kernel[0].next_multiple_of(2) + y)
     }
 
     /// Lines of the input that an output line spans.
@@ -96,27 +166,27 @@ impl DepthwiseShape {
     ///
     /// # Errors
     /// [`Error::Overflow`].
-    pub fn line(&self, backend: Backend, outputs: usize) -> Result<usize, Error> {
+    pub fn line(&self, outputs: usize) -> Result<usize, Error> {
         let overflow = Error::Overflow { argument: "line", a: outputs, b: ROWS };
         let outputs = outputs.checked_next_multiple_of(ROWS).ok_or(overflow)?;
         let across = times("line", outputs.saturating_sub(1), self.stride)?;
         let taps = times("line", self.kernel[1].saturating_sub(1), self.dilation[1])?;
         let pixels = plus("line", plus("line", across, taps)?, 1)?;
-        plus("line", times("line", pixels, self.channels)?, backend.nr())
+        plus("line", times("line", pixels, self.channels)?, WIDEST)
     }
 }
 
 /// One line of outputs: `out = finish(sum over taps of (input - zero point) * weight)`.
 ///
 /// ```
-/// use zeropoint_kernels::{Depthwise, DepthwiseShape, Finish, MatMut, available};
+/// use zeropoint_kernels::{Depthwise, DepthwiseForm, DepthwiseShape, DepthwiseWeights, Finish, MatMut, available};
 /// let backend = available().last().unwrap();
 /// let shape = DepthwiseShape { kernel: [1, 2], stride: 1, dilation: [1, 1], channels: 2 };
-/// let mut weights = vec![0i16; shape.weights(backend)?];
+/// let mut weights = vec![0i16; shape.weights(backend, DepthwiseForm::Pairs)?];
 /// for (channel, x, weight) in [(0, 0, 1), (0, 1, 10), (1, 0, -1), (1, 1, 100)] {
-///     weights[shape.place(backend, channel, [0, x])?] = weight;
+///     weights[shape.place(backend, DepthwiseForm::Pairs, channel, [0, x])?] = weight;
 /// }
-/// let mut lines = vec![0u8; shape.line(backend, 2)?];
+/// let mut lines = vec![0u8; shape.line(2)?];
 /// lines[..6].copy_from_slice(&[1, 1, 2, 2, 3, 3]); // three pixels of two channels
 /// let (mut out, columns) = ([0i32; 4], vec![0; backend.columns(2)?]);
 /// Depthwise {
@@ -124,7 +194,7 @@ impl DepthwiseShape {
 ///     lines: &lines,
 ///     line_step: lines.len(),
 ///     first: 0,
-///     weights: &weights,
+///     weights: DepthwiseWeights::Pairs(&weights),
 ///     sums: &columns, // of the weights of each channel; they do not matter where the zero point is 0
 ///     zero_point: 0,
 ///     finish: Finish::raw(&columns),
@@ -145,8 +215,8 @@ pub struct Depthwise<'a, O> {
     pub line_step: usize,
     /// Which line of the ring the first tap sees.
     pub first: usize,
-    /// Packed weights, [`DepthwiseShape::weights`].
-    pub weights: &'a [i16],
+    /// Packed weights.
+    pub weights: DepthwiseWeights<'a>,
     /// The sum of the weights of each channel, in whole panels.
     pub sums: &'a [i32],
     /// The zero point of the codes.
@@ -165,7 +235,10 @@ pub struct DepthwiseRun<'a> {
     line_step: usize,
     span: usize,
     first: usize,
-    weights: *const i16,
+    /// Of the form that `quads` says.
+    weights: *const u8,
+    quads: bool,
+    /// Bytes from a panel of weights to the next.
     panel: usize,
     width: usize,
     epilogue: Epilogue<'a>,
@@ -187,11 +260,15 @@ impl<O: Element> Depthwise<'_, O> {
         if width == 0 || channels == 0 {
             return Ok(());
         }
-        let (columns, k, span) = (backend.columns(channels)?, shape.k()?, shape.span()?);
+        let (form, columns, span) = (weights.form(), backend.columns(channels)?, shape.span()?);
+        if form == DepthwiseForm::Quads && !shape.takes_quads(backend) {
+            let [height, width] = shape.kernel;
+            return Err(Error::Shape { argument: "weights in quads", expected: (3, 3), got: (height, width) });
+        }
         let ring = times("lines", span - 1, line_step)?;
         for (argument, expected, got) in [
-            ("lines", plus("lines", ring, shape.line(backend, width)?)?, lines.len()),
-            ("weights", shape.weights(backend)?, weights.len()),
+            ("lines", plus("lines", ring, shape.line(width)?)?, lines.len()),
+            ("weights", shape.weights(backend, form)?, weights.count()),
             ("sums", columns, sums.len()),
         ] {
             if got < expected {
@@ -211,8 +288,12 @@ impl<O: Element> Depthwise<'_, O> {
             line_step,
             span,
             first,
-            weights: weights.as_ptr(),
-            panel: DepthwiseShape::panel(backend).strides(k).panel,
+            weights: weights.pointer(),
+            quads: form == DepthwiseForm::Quads,
+            panel: {
+                let panel = form.panel(backend);
+                times("weights", panel.strides(shape.k(form)?).panel, panel.elem.size())?
+            },
             width,
             epilogue: Epilogue {
                 finish: &finish,
@@ -251,13 +332,11 @@ pub(crate) unsafe fn run<K: Microkernel>(run: &DepthwiseRun<'_>) {
             unsafe { if F::HOT { K::enter_depthwise::<F>(self.0) } else { K::enter_depthwise::<Rest>(self.0) } }
         }
     }
-    let DepthwiseShape { kernel, stride, dilation, .. } = run.shape;
-    let common = kernel == [3, 3] && matches!(stride, 1 | 2) && dilation[1] == 1;
     let e = &run.epilogue;
     let plain = e.col_stride == 1 && matches!(e.finish.row_bias, PerRow::One(_));
     // SAFETY: our caller's clauses.
     unsafe {
-        if common && plain && !K::Lanes::RULE_AT_RUN_TIME {
+        if run.shape.is_common() && plain && !K::Lanes::RULE_AT_RUN_TIME {
             with_finisher::<K::Lanes, _>(e, Line::<K>(run, PhantomData));
         } else {
             K::enter_depthwise::<Rest>(run);
@@ -291,18 +370,14 @@ unsafe fn on_registers<K: Microkernel, L: Lanes, F: Finisher<L>, const STRIDE: u
     unsafe {
         let (common, clamp) = (F::common(e), byte_clamp::<L>(e));
         let row_bias = L::splat(e.finish.row_bias.at(0));
+        let mut quads = Quads::<L>::uninit();
         let mut x = 0;
         while x < run.width {
             let rows = ROWS.min(run.width - x);
-            let (mut panel, mut v, mut col) = (run.weights, 0, 0);
+            let mut col = 0;
             while col < channels {
-                let at = Columns {
-                    run,
-                    from: run.lines.add(x * STRIDE * channels + col),
-                    weights: panel.add(2 * v),
-                    nr: K::NR,
-                };
-                let sums = at.three::<L, STRIDE>();
+                let at = Columns::new::<K>(run, x * STRIDE, col);
+                let sums = at.three::<L, STRIDE>(&mut quads);
                 let (term, columns) = (L::add(column_term::<L, F>(e, col), row_bias), F::columns(e, col));
                 let out = e.out.cast::<F::Out>().add(x * e.row_stride + col);
                 let left = channels - col;
@@ -329,10 +404,7 @@ unsafe fn on_registers<K: Microkernel, L: Lanes, F: Finisher<L>, const STRIDE: u
                         }
                     }
                 }
-                (v, col) = (v + L::N, col + L::N);
-                if v == K::NR {
-                    (v, panel) = (0, panel.wrapping_add(run.panel));
-                }
+                col += L::N;
             }
             x += rows;
         }
@@ -346,7 +418,7 @@ unsafe fn tiles<K: Microkernel>(run: &DepthwiseRun<'_>) {
     let e = &run.epilogue;
     let (mut acc, mut staging) = (Scratch(MaybeUninit::uninit()), Scratch(MaybeUninit::uninit()));
     let (acc, staging): (*mut i32, *mut u8) = (acc.0.as_mut_ptr().cast(), staging.0.as_mut_ptr().cast());
-    let mut terms = [0; ROWS];
+    let (mut terms, mut quads) = ([0; ROWS], Quads::<K::Lanes>::uninit());
     let mut x = 0;
     while x < run.width {
         let rows = ROWS.min(run.width - x);
@@ -355,13 +427,20 @@ unsafe fn tiles<K: Microkernel>(run: &DepthwiseRun<'_>) {
             for (r, term) in terms.iter_mut().take(rows).enumerate() {
                 *term = e.finish.row_bias.at(x + r);
             }
-            let (mut col, mut weights) = (0, run.weights);
+            let mut col = 0;
             while col < channels {
                 let mut v = 0;
                 while v < K::NR && col + v < channels {
-                    let from = run.lines.add(x * stride * channels + col + v);
-                    let at = Columns { run, from, weights: weights.add(2 * v), nr: K::NR };
-                    at.any::<K::Lanes>(rows, acc.add(v));
+                    let at = Columns::new::<K>(run, x * stride, col + v);
+                    match stride {
+                        1 if run.quads => {
+                            at.keep::<K::Lanes>(at.three::<K::Lanes, 1>(&mut quads), rows, acc.add(v))
+                        }
+                        _ if run.quads => {
+                            at.keep::<K::Lanes>(at.three::<K::Lanes, 2>(&mut quads), rows, acc.add(v))
+                        }
+                        _ => at.any::<K::Lanes>(rows, acc.add(v)),
+                    }
                     v += K::Lanes::N;
                 }
                 let null = core::ptr::null();
@@ -371,106 +450,9 @@ unsafe fn tiles<K: Microkernel>(run: &DepthwiseRun<'_>) {
                 if e.col_stride != 1 {
                     K::enter_scatter(e, &Staged { from: staging, row: x, col, rows, cols });
                 }
-                (col, weights) = (col + K::NR, weights.wrapping_add(run.panel));
+                col += K::NR;
             }
         }
         x += rows;
-    }
-}
-
-/// The pixel of a tile that sees a column of the input through a tap.
-#[inline(always)]
-const fn seen(column: usize, tap: usize, stride: usize) -> Option<usize> {
-    if column < tap || !(column - tap).is_multiple_of(stride) || (column - tap) / stride >= ROWS {
-        return None;
-    }
-    Some((column - tap) / stride)
-}
-
-/// A vector of channels of a tile.
-struct Columns<'a, 'b> {
-    run: &'a DepthwiseRun<'b>,
-    /// The first pixel of the tile, in the first line of the ring.
-    from: *const u8,
-    /// Of the first tap; taps are `nr` pairs apart.
-    weights: *const i16,
-    nr: usize,
-}
-
-impl Columns<'_, '_> {
-    /// The codes that tap line `y` sees.
-    #[inline(always)]
-    fn line(&self, y: usize) -> *const u8 {
-        let at = self.run.first + y * self.run.shape.dilation[0];
-        // Less than two rounds.
-        let at = if at >= self.run.span { at - self.run.span } else { at };
-        self.from.wrapping_add(at * self.run.line_step)
-    }
-
-    /// The weights of a pair of taps.
-    #[inline(always)]
-    unsafe fn pair<L: Lanes>(&self, pair: usize) -> L::Pairs {
-        // SAFETY: Depthwise: whole panels.
-        unsafe { L::load_pairs(self.weights.add(pair * 2 * self.nr)) }
-    }
-
-    /// 3 x 3 taps, side by side, `STRIDE` pixels from a window to the next.
-    #[inline(always)]
-    unsafe fn three<L: Lanes, const STRIDE: usize>(&self) -> [L::I; ROWS] {
-        let [a, b, c] = [self.line(0), self.line(1), self.line(2)];
-        let step = self.run.shape.channels;
-        // SAFETY: Depthwise: lines reach as far as a whole tile looks.
-        unsafe {
-            let weights: [[L::Pairs; 2]; 3] = [
-                [self.pair::<L>(0), self.pair::<L>(1)],
-                [self.pair::<L>(2), self.pair::<L>(3)],
-                [self.pair::<L>(4), self.pair::<L>(5)],
-            ];
-            let mut acc = [L::splat(0); ROWS];
-            macro_rules! columns {
-                ($($x:literal)*) => {$(
-                    if $x < (ROWS - 1) * STRIDE + 3 {
-                        let at = $x * step;
-                        let two = L::code_pairs(a.add(at), b.add(at));
-                        let one = L::code_singles(c.add(at));
-                        for (tap, weights) in weights.into_iter().enumerate() {
-                            if let Some(row) = seen($x, tap, STRIDE) {
-                                acc[row] = L::add_products(acc[row], two, weights[0]);
-                                acc[row] = L::add_products(acc[row], one, weights[1]);
-                            }
-                        }
-                    }
-                )*};
-            }
-            columns!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
-            acc
-        }
-    }
-
-    /// Any taps: sums of `rows` pixels to `to`, `nr` apart.
-    #[inline(always)]
-    unsafe fn any<L: Lanes>(&self, rows: usize, to: *mut i32) {
-        let DepthwiseShape { kernel: [height, width], stride, dilation, channels } = self.run.shape;
-        // SAFETY: Depthwise, as above.
-        unsafe {
-            for r in 0..rows {
-                let mut acc = L::splat(0);
-                for y in (0..height).step_by(2) {
-                    let mut at = r * stride * channels;
-                    for x in 0..width {
-                        let first = self.line(y).add(at);
-                        let codes = if y + 1 < height {
-                            L::code_pairs(first, self.line(y + 1).add(at))
-                        } else {
-                            L::code_singles(first)
-                        };
-                        let weights = self.pair::<L>(x * height.div_ceil(2) + y / 2);
-                        acc = L::add_products(acc, codes, weights);
-                        at += dilation[1] * channels;
-                    }
-                }
-                L::store(to.add(r * self.nr), acc);
-            }
-        }
     }
 }

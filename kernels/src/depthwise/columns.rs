@@ -1,0 +1,196 @@
+//! The sums of a vector of channels.
+
+use core::mem::MaybeUninit;
+
+use super::{DepthwiseRun, DepthwiseShape, ROWS};
+use crate::lanes::Lanes;
+use crate::microkernel::Microkernel;
+
+/// Columns of the input that a tile of 3 x 3 taps sees, at most.
+const SEEN: usize = (ROWS - 1) * 2 + 3;
+
+/// The codes of a tile as quads of bytes, one a lane: of each column of the input, four vectors.
+pub(super) struct Quads<L: Lanes>(MaybeUninit<[[L::I; 4]; SEEN]>);
+
+impl<L: Lanes> Quads<L> {
+    pub fn uninit() -> Self {
+        Self(MaybeUninit::uninit())
+    }
+
+    fn column(&mut self, x: usize) -> *mut [L::I; 4] {
+        self.0.as_mut_ptr().cast::<[L::I; 4]>().wrapping_add(x)
+    }
+}
+
+/// The pixel of a tile that sees a column of the input through a tap.
+#[inline(always)]
+const fn seen(column: usize, tap: usize, stride: usize) -> Option<usize> {
+    if column < tap || !(column - tap).is_multiple_of(stride) || (column - tap) / stride >= ROWS {
+        return None;
+    }
+    Some((column - tap) / stride)
+}
+
+/// A vector of channels of a tile.
+pub(super) struct Columns<'a, 'b> {
+    run: &'a DepthwiseRun<'b>,
+    /// The first pixel of the tile, in the first line of the ring.
+    from: *const u8,
+    /// Of the first tap, of [`Columns::nr`] channels and more.
+    weights: *const u8,
+    nr: usize,
+    channel: usize,
+}
+
+impl<'a, 'b> Columns<'a, 'b> {
+    /// Channels from `channel` on, a multiple of the lanes, of windows from the input's `pixel` on.
+    #[inline(always)]
+    pub fn new<K: Microkernel>(run: &'a DepthwiseRun<'b>, pixel: usize, channel: usize) -> Self {
+        // A channel's pair of i16, or quad of i8.
+        const GROUP: usize = 4;
+        let panel = channel / K::NR * run.panel;
+        Self {
+            run,
+            from: run.lines.wrapping_add(pixel * run.shape.channels + channel),
+            weights: run.weights.wrapping_add(panel + channel % K::NR * GROUP),
+            nr: K::NR,
+            channel,
+        }
+    }
+
+    /// The codes that tap line `y` sees.
+    #[inline(always)]
+    fn line(&self, y: usize) -> *const u8 {
+        let at = self.run.first + y * self.run.shape.dilation[0];
+        // Less than two rounds.
+        let at = if at >= self.run.span { at - self.run.span } else { at };
+        self.from.wrapping_add(at * self.run.line_step)
+    }
+
+    /// The weights of a pair of taps.
+    #[inline(always)]
+    unsafe fn pair<L: Lanes>(&self, pair: usize) -> L::Pairs {
+        // SAFETY: Depthwise: whole panels.
+        unsafe { L::load_pairs(self.weights.cast::<i16>().add(pair * 2 * self.nr)) }
+    }
+
+    /// 3 x 3 taps, side by side, `STRIDE` pixels from a window to the next.
+    ///
+    /// # Safety
+    /// Features of `L`; Depthwise. `quads` are those that the vector of channels before left there.
+    #[inline(always)]
+    pub unsafe fn three<L: Lanes, const STRIDE: usize>(&self, quads: &mut Quads<L>) -> [L::I; ROWS] {
+        // SAFETY: our caller's.
+        unsafe {
+            if L::DOTS && self.run.quads {
+                self.three_quads::<L, STRIDE>(quads)
+            } else {
+                self.three_pairs::<L, STRIDE>()
+            }
+        }
+    }
+
+    /// The same of quads, which are made every four vectors.
+    #[inline(always)]
+    unsafe fn three_quads<L: Lanes, const STRIDE: usize>(&self, quads: &mut Quads<L>) -> [L::I; ROWS] {
+        let [a, b, c] = [self.line(0), self.line(1), self.line(2)];
+        let step = self.run.shape.channels;
+        let vector = self.channel / L::N % 4;
+        // SAFETY: Depthwise: lines reach as far as a whole tile looks, and four vectors further.
+        unsafe {
+            if vector == 0 {
+                for x in 0..(ROWS - 1) * STRIDE + 3 {
+                    let [a, b, c] = [a, b, c].map(|line| line.wrapping_add(x * step));
+                    // The weights of the fourth are 0.
+                    quads.column(x).write(L::quads([a, b, c, c]));
+                }
+            }
+            let weights: [L::I; 3] = core::array::from_fn(|x| L::load(self.weights.add(x * 4 * self.nr).cast()));
+            let mut acc = [L::splat(0); ROWS];
+            for x in 0..(ROWS - 1) * STRIDE + 3 {
+                let codes = (*quads.column(x))[vector];
+                for (tap, weights) in weights.into_iter().enumerate() {
+                    if let Some(row) = seen(x, tap, STRIDE) {
+                        acc[row] = L::add_dots(acc[row], codes, weights);
+                    }
+                }
+            }
+            acc
+        }
+    }
+
+    /// The same of pairs.
+    #[inline(always)]
+    unsafe fn three_pairs<L: Lanes, const STRIDE: usize>(&self) -> [L::I; ROWS] {
+        let [a, b, c] = [self.line(0), self.line(1), self.line(2)];
+        let step = self.run.shape.channels;
+        // SAFETY: Depthwise: lines reach as far as a whole tile looks.
+        unsafe {
+            let weights: [[L::Pairs; 2]; 3] = [
+                [self.pair::<L>(0), self.pair::<L>(1)],
+                [self.pair::<L>(2), self.pair::<L>(3)],
+                [self.pair::<L>(4), self.pair::<L>(5)],
+            ];
+            let mut acc = [L::splat(0); ROWS];
+            macro_rules! columns {
+                ($($x:literal)*) => {$(
+                    if $x < (ROWS - 1) * STRIDE + 3 {
+                        let at = $x * step;
+                        let two = L::code_pairs(a.add(at), b.add(at));
+                        let one = L::code_singles(c.add(at));
+                        for (tap, weights) in weights.into_iter().enumerate() {
+                            if let Some(row) = seen($x, tap, STRIDE) {
+                                acc[row] = L::add_products(acc[row], two, weights[0]);
+                                acc[row] = L::add_products(acc[row], one, weights[1]);
+                            }
+                        }
+                    }
+                )*};
+            }
+            columns!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+            acc
+        }
+    }
+
+    /// Sums of `rows` pixels to `to`, `nr` apart.
+    ///
+    /// # Safety
+    /// As [`Columns::any`].
+    #[inline(always)]
+    pub unsafe fn keep<L: Lanes>(&self, sums: [L::I; ROWS], rows: usize, to: *mut i32) {
+        for (r, sum) in sums.into_iter().enumerate().take(rows) {
+            // SAFETY: our caller's.
+            unsafe { L::store(to.add(r * self.nr), sum) }
+        }
+    }
+
+    /// Any taps: sums of `rows` pixels to `to`, `nr` apart.
+    ///
+    /// # Safety
+    /// Features of `L`; Depthwise; `to` is a scratch tile.
+    #[inline(always)]
+    pub unsafe fn any<L: Lanes>(&self, rows: usize, to: *mut i32) {
+        let DepthwiseShape { kernel: [height, width], stride, dilation, channels } = self.run.shape;
+        // SAFETY: Depthwise, as above.
+        unsafe {
+            for r in 0..rows {
+                let mut acc = L::splat(0);
+                for y in (0..height).step_by(2) {
+                    let mut at = r * stride * channels;
+                    for x in 0..width {
+                        let first = self.line(y).add(at);
+                        let codes = if y + 1 < height {
+                            L::code_pairs(first, self.line(y + 1).add(at))
+                        } else {
+                            L::code_singles(first)
+                        };
+                        let weights = self.pair::<L>(x * height.div_ceil(2) + y / 2);
+                        acc = L::add_products(acc, codes, weights);
+                        at += dilation[1] * channels;
+                    }
+                }
+                L::store(to.add(r * self.nr), acc);
+            }
+        }
+    }
+}
