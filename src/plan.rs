@@ -11,6 +11,8 @@ const LHS_IN_L2: usize = 384 << 10;
 const WIDENED_IN_L2: usize = 192 << 10;
 /// Bytes of packed lhs that stay in L1 beside a whole small rhs.
 const LHS_IN_L1: usize = 12 << 10;
+/// Bytes of gathered rows that are still in L1 when they are multiplied.
+const GATHERED_IN_L1: usize = 24 << 10;
 /// Bytes of packed rhs that count as small.
 const RHS_IN_L1: usize = 16 << 10;
 /// Bytes of a rhs panel, or of a piece of it, that rows of lhs pass: more would crowd lhs out of L2.
@@ -138,6 +140,11 @@ pub(crate) fn blocking(backend: Backend, n: usize, k: usize) -> Blocking {
     let depth = if pieces == 1 { usize::MAX } else { k.div_ceil(pieces).next_multiple_of(backend.k_step()) };
     let rows_before_tail = TILES_BEFORE_TAIL * backend.mr();
     Blocking { rows, depth, packed_strides: PACKED_STRIDES, rows_before_tail, panels, cached: CACHED }
+}
+
+/// Rows of lhs, `step` bytes apart, that are gathered at a time, of at most `most`.
+pub(crate) fn gathered(backend: Backend, step: usize, most: usize) -> usize {
+    (GATHERED_IN_L1 / step.max(1)).max(2 * backend.mr()).next_multiple_of(backend.mr()).min(most)
 }
 
 /// Rows and columns of the blocks that threads share, of a product of `m` x `k` x `n`: M in whole tiles, N in whole

@@ -227,6 +227,8 @@ pub(crate) struct Product<'g, O> {
 /// What a task has in its part of the workspace: gathered rows, then what the product needs.
 struct Slot {
     step: usize,
+    /// Rows that are gathered at a time.
+    rows: usize,
     gathered: usize,
     bytes: usize,
 }
@@ -248,10 +250,11 @@ impl<O: Element> Product<'_, O> {
         let k = self.gemm.packed().k();
         let overflow = Error::Overflow { argument: "workspace", a: k, b: parts.plan.rows() };
         let step = Windows::step(k).ok_or(overflow)?;
-        let gathered = step.checked_mul(parts.plan.rows()).and_then(|bytes| bytes.checked_next_multiple_of(64));
+        let rows = plan::gathered(parts.backend, step, parts.plan.rows());
+        let gathered = step.checked_mul(rows).and_then(|bytes| bytes.checked_next_multiple_of(64));
         let gathered = gathered.ok_or(overflow)?;
         let bytes = gathered.checked_add(parts.plan.workspace_bytes()).ok_or(overflow)?;
-        Ok(Slot { step, gathered, bytes })
+        Ok(Slot { step, rows, gathered, bytes })
     }
 
     /// Multiplies the windows of an image; all shapes are checked.
@@ -301,7 +304,8 @@ impl<O: Element> Product<'_, O> {
         slot: &Slot,
     ) -> Result<(), Error> {
         let (parts, signed) = (self.gemm.parts()?, self.gathers_signed::<L>()?);
-        let (k, most) = (self.gemm.packed().k(), parts.plan.rows());
+        let k = self.gemm.packed().k();
+        let most = if matches!(rows, Rows::InPlace(_)) { parts.plan.rows() } else { slot.rows };
         let (m, n) = (out.rows(), out.cols());
         let (block_rows, block_cols) = match (rows, threads.threads()) {
             (Rows::InPlace(_), ..2) => (m, n),
