@@ -9,7 +9,7 @@ use zeropoint_kernels::{
 
 use crate::lower::{self, OwnedStages};
 use crate::packed::{self, Aligned, Packed, aligned};
-use crate::parallel::{self, Threads};
+use crate::parallel::{self, Few, Threads};
 use crate::plan;
 use crate::stages::Stages;
 
@@ -357,15 +357,16 @@ impl<'c, L: Code, O: Element> Call<'c, L, O> {
         }
         let backend = packed.backend();
         let finish = lower::finish(stages, near, packed.padded_columns(), vectors)?;
+        let shape = [out.rows(), packed.k(), out.cols()];
+        let threads = threads.map(|threads| Few::new(threads, plan::product_ns(backend, shape)));
         let Some(threads) = threads.filter(|threads| threads.threads() > 1) else {
             let lhs = Quantized { codes, zero_point };
             return Job { lhs, weights, finish, out }.run(plan, workspace);
         };
         let parts = Parts { backend, weights, finish, plan };
-        let (rows, cols) =
-            plan::shares(backend, [out.rows(), packed.k(), out.cols()], threads.threads(), plan.rows());
+        let (rows, cols) = plan::shares(backend, shape, threads.threads(), plan.rows());
         let blocks = Blocks::new(out, rows, cols);
-        parallel::run(threads, &blocks, workspace, plan.workspace_bytes(), |block, slot| {
+        parallel::run(&threads, &blocks, workspace, plan.workspace_bytes(), |block, slot| {
             let m = block.out.rows();
             let zero_point = match zero_point {
                 ZeroPoint::One(zero) => ZeroPoint::One(zero),

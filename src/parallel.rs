@@ -1,6 +1,7 @@
 //! Splits blocks over threads; adds nothing else.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
+use core::time::Duration;
 
 use zeropoint_kernels::{Block, Blocks, Element, Error, MatMut, Strip, Strips};
 
@@ -37,6 +38,37 @@ pub trait Threads: Sync {
     ///
     /// A wrong implementation makes the product an [`Error::Threads`], never a data race: tasks claim their work.
     fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync));
+
+    /// About how long it takes to hand out tasks and to wait for them. What is done in less by one thread is not shared,
+    /// and no thread gets less than that; zero, which it is by default, shares everything.
+    fn handover(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+/// No more than some of the caller's threads.
+pub(crate) struct Few<'a> {
+    threads: &'a dyn Threads,
+    most: usize,
+}
+
+impl<'a> Few<'a> {
+    /// As many as pay for work that takes one thread `nanoseconds`.
+    pub fn new(threads: &'a dyn Threads, nanoseconds: usize) -> Self {
+        let each = usize::try_from(threads.handover().as_nanos()).unwrap_or(usize::MAX);
+        Self { threads, most: nanoseconds.checked_div(each).map_or(usize::MAX, |most| most.max(1)) }
+    }
+}
+
+impl Threads for Few<'_> {
+    fn threads(&self) -> usize {
+        self.threads.threads().min(self.most)
+    }
+
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        // One is the caller.
+        if self.most == 1 { Serial.run(tasks, task) } else { self.threads.run(tasks, task) }
+    }
 }
 
 /// The caller's thread and no other.

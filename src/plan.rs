@@ -142,6 +142,20 @@ pub(crate) fn blocking(backend: Backend, n: usize, k: usize) -> Blocking {
     Blocking { rows, depth, packed_strides: PACKED_STRIDES, rows_before_tail, panels, cached: CACHED }
 }
 
+/// About how long a product takes one thread, in nanoseconds: from the area of a tile, of which the better half is
+/// multiplied in one.
+pub(crate) fn product_ns(backend: Backend, [m, k, n]: [usize; 3]) -> usize {
+    m.saturating_mul(k).saturating_mul(n) / (backend.mr() * backend.nr() / 2).max(1)
+}
+
+/// The same of a depthwise convolution, and of a layer that makes outputs one by one.
+pub(crate) fn depthwise_ns(outputs: usize, taps: usize) -> usize {
+    outputs.saturating_mul(taps) / 16
+}
+pub(crate) fn outputs_ns(outputs: usize) -> usize {
+    outputs / 2
+}
+
 /// Rows of lhs, `step` bytes apart, that are gathered at a time, of at most `most`.
 pub(crate) fn gathered(backend: Backend, step: usize, most: usize) -> usize {
     (GATHERED_IN_L1 / step.max(1)).max(2 * backend.mr()).next_multiple_of(backend.mr()).min(most)

@@ -22,6 +22,10 @@ impl Threads for Rayon {
     fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
         (0..tasks).into_par_iter().with_max_len(1).for_each(task);
     }
+
+    fn handover(&self) -> Duration {
+        ASLEEP
+    }
 }
 
 /// Rayon's global pool, whose threads stay awake for a while after each run: products that follow each other closely need
@@ -40,6 +44,11 @@ impl Threads for Rayon {
 #[derive(Clone, Copy, Debug)]
 pub struct RayonAwake(pub Duration);
 
+/// How long a thread takes to wake up, or to take a task when it is awake: on Emerald Rapids in a virtual machine, of two
+/// threads, 1 to 2 us and 20 to 50.
+const ASLEEP: Duration = Duration::from_micros(20);
+const AWAKE: Duration = Duration::from_micros(2);
+
 /// Until when threads wait, in nanoseconds since [`clock`] began.
 static AWAKE_UNTIL: AtomicU64 = AtomicU64::new(0);
 /// Threads that wait, or are asked to.
@@ -54,6 +63,10 @@ fn clock() -> u64 {
 impl Threads for RayonAwake {
     fn threads(&self) -> usize {
         Rayon.threads()
+    }
+
+    fn handover(&self) -> Duration {
+        AWAKE
     }
 
     fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {

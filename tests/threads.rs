@@ -5,6 +5,7 @@ mod common;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use common::matrix::{Layout, Matrix};
 use common::pool::{Scoped, Started};
@@ -265,18 +266,55 @@ fn what_is_shared_can_be_shared() {
     lent(&Scoped(1));
 }
 
+/// Another's threads, which are handed out faster or slower.
+struct Handed<'a>(&'a dyn Threads, Duration);
+
+impl Threads for Handed<'_> {
+    fn threads(&self) -> usize {
+        self.0.threads()
+    }
+
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        self.0.run(tasks, task);
+    }
+
+    fn handover(&self) -> Duration {
+        self.1
+    }
+}
+
+/// What takes less time than handing it over stays with the caller: here the others would do nothing, which is an error.
+#[test]
+fn small_products_are_not_handed_over() {
+    struct Lost;
+    impl Threads for Lost {
+        fn threads(&self) -> usize {
+            2
+        }
+        fn run(&self, _: usize, _: &(dyn Fn(usize) + Sync)) {}
+    }
+    for backend in backends() {
+        for shape in SHAPES {
+            let product = Product::new(backend, Side::Rhs, shape);
+            let slow = Handed(&Lost, Duration::from_secs(1));
+            assert_eq!(product.run(Some(&slow), 2), Ok(product.expected.clone()), "{backend:?} {shape:?}");
+            let quick = Handed(&Lost, Duration::ZERO);
+            assert!(product.run(Some(&quick), 2).is_err(), "{backend:?} {shape:?}");
+        }
+    }
+}
+
 /// Threads that sleep between runs, that wait awake, and that do so for no time at all.
 #[cfg(feature = "rayon")]
 #[test]
 fn rayon_gives_the_same_bits() {
-    use std::time::Duration;
     let awake = |us| zeropoint::RayonAwake(Duration::from_micros(us));
     let pools: [&dyn Threads; 3] = [&zeropoint::Rayon, &awake(50), &awake(0)];
     for backend in backends() {
         for shape in SHAPES {
             let product = Product::new(backend, Side::Rhs, shape);
             for pool in pools {
-                let result = product.run(Some(pool), pool.threads());
+                let result = product.run(Some(&Handed(pool, Duration::ZERO)), pool.threads());
                 assert_eq!(result, Ok(product.expected.clone()), "{backend:?} {shape:?}");
             }
         }

@@ -309,19 +309,8 @@ pub(crate) unsafe fn finish_rows<K: Microkernel<Lanes = L>, L: Lanes, F: Finishe
 #[inline(always)]
 pub(crate) unsafe fn byte_clamp<L: Lanes>(e: &Epilogue<'_>) -> ByteClamp<L::I> {
     let Finish { zero_point, low, high, .. } = *e.finish;
-    let raise = if e.dest == Dest::I8 { 128 } else { 0 };
-    let bytes = |code: i32| i32::from_ne_bytes([(code + raise) as u8; 4]);
     // SAFETY: Features.
-    unsafe {
-        ByteClamp {
-            zero_point: L::splat((zero_point + raise) * 0x1_0001),
-            low: L::splat(bytes(low)),
-            high: L::splat(bytes(high)),
-            full: (low + raise, high + raise) == (0, 255),
-            flip: L::splat(bytes(0)),
-            flips: raise != 0,
-        }
-    }
+    unsafe { ByteClamp::new::<L>(zero_point, low, high, e.dest == Dest::I8) }
 }
 
 /// Finishes whole rows to bytes, four vectors at a time; returns how many.

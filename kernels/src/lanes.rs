@@ -153,12 +153,51 @@ pub struct ByteClamp<V> {
     pub low: V,
     /// The largest code.
     pub high: V,
-    /// Whether the clamp is no narrower than saturation.
-    pub full: bool,
+    /// How much of it saturation makes.
+    pub narrows: Narrows,
     /// What exclusive or turns u8 into codes of the output.
     pub flip: V,
     /// Whether it changes anything.
     pub flips: bool,
+}
+
+/// How narrow a clamp is, beside saturation to bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Narrows {
+    /// No narrower.
+    Nothing,
+    /// From the zero point up, as that of ReLU: saturation before the zero point is added, and again by adding it.
+    ToZero,
+    /// Narrower.
+    More,
+}
+
+impl<V> ByteClamp<V> {
+    /// The clamp of `u8` codes, or of signed ones.
+    ///
+    /// # Safety
+    /// Features of `L`.
+    #[inline(always)]
+    pub unsafe fn new<L: Lanes<I = V>>(zero_point: i32, low: i32, high: i32, signed: bool) -> Self {
+        let raise = if signed { 128 } else { 0 };
+        let bytes = |code: i32| i32::from_ne_bytes([(code + raise) as u8; 4]);
+        let narrows = match (low + raise, high + raise) {
+            (0, 255) => Narrows::Nothing,
+            (_, 255) if low == zero_point => Narrows::ToZero,
+            _ => Narrows::More,
+        };
+        // SAFETY: our caller's.
+        unsafe {
+            Self {
+                zero_point: L::splat((zero_point + raise) * 0x1_0001),
+                low: L::splat(bytes(low)),
+                high: L::splat(bytes(high)),
+                narrows,
+                flip: L::splat(bytes(0)),
+                flips: signed,
+            }
+        }
+    }
 }
 
 /// A rounding rule as a type, so that each gets a loop of its own.

@@ -353,8 +353,6 @@ unsafe impl<L: Lanes> Combine<L> for Product<L> {
 #[inline(always)]
 unsafe fn each<L: Lanes, R: Rule, C: Combine<L>>(run: &PairwiseRun<'_>, combine: C) {
     let Pairwise { scale, zero_point, low, high, signed, .. } = *run.spec;
-    let raise = if signed { 128 } else { 0 };
-    let bytes = |code: i32| i32::from_ne_bytes([(code + raise) as u8; 4]);
     let [(mut a, by_a), (mut b, by_b)] = run.operands;
     let (mut out, mut left) = (run.out, run.len);
     // SAFETY: Pairwise: `left` codes are left of each, and a whole vector of what is repeated.
@@ -366,14 +364,7 @@ unsafe fn each<L: Lanes, R: Rule, C: Combine<L>>(run: &PairwiseRun<'_>, combine:
             };
         }
         if L::QUADS && left >= 4 * L::N {
-            let clamp = ByteClamp {
-                zero_point: L::splat((zero_point + raise) * 0x1_0001),
-                low: L::splat(bytes(low)),
-                high: L::splat(bytes(high)),
-                full: (low + raise, high + raise) == (0, 255),
-                flip: L::splat(bytes(0)),
-                flips: signed,
-            };
+            let clamp = ByteClamp::new::<L>(zero_point, low, high, signed);
             while left >= 4 * L::N {
                 let mut codes = [L::splat(0); 4];
                 for (v, codes) in codes.iter_mut().enumerate() {

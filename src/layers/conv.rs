@@ -9,7 +9,7 @@ use zeropoint_kernels::{Blocks, Code, Elem, Element, Error, MatMut, MatRef, Tens
 use super::gather::Windows;
 use super::run;
 use super::window::{Axis, Window, limit};
-use crate::parallel;
+use crate::parallel::{self, Few};
 use crate::{Gemm, PackOptions, Packed, Stages, Threads, Workspace, plan};
 
 /// What a convolution is made of, but for its output stages.
@@ -307,13 +307,14 @@ impl<O: Element> Product<'_, O> {
         let k = self.gemm.packed().k();
         let most = if matches!(rows, Rows::InPlace(_)) { parts.plan.rows() } else { slot.rows };
         let (m, n) = (out.rows(), out.cols());
+        let threads = Few::new(threads, plan::product_ns(parts.backend, [m, k, n]));
         let (block_rows, block_cols) = match (rows, threads.threads()) {
             (Rows::InPlace(_), ..2) => (m, n),
             (_, ..2) => (most, n),
             (_, threads) => plan::shares(parts.backend, [m, k, n], threads, most),
         };
         let blocks = Blocks::new(out, block_rows, block_cols);
-        parallel::run(threads, &blocks, workspace, slot.bytes, |block, bytes| {
+        parallel::run(&threads, &blocks, workspace, slot.bytes, |block, bytes| {
             let (gathered, own) = bytes.split_at_mut(slot.gathered);
             let m = block.out.rows();
             match rows {

@@ -13,7 +13,7 @@ use super::run;
 use super::window::{Axis, Window, limit};
 use crate::lower::{self, OwnedStages};
 use crate::packed::{Aligned, aligned};
-use crate::parallel;
+use crate::parallel::{self, Few};
 use crate::{Stages, Threads, Workspace, dispatch, plan};
 
 /// What a depthwise convolution is made of, but for its output stages.
@@ -277,6 +277,9 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
         if bytes.len() < slot {
             return Err(Error::Workspace { needed: slot, got: bytes.len() });
         }
+        let [height, width] = self.shape.kernel;
+        let outputs = expected.iter().fold(1, |count: usize, size| count.saturating_mul(*size));
+        let threads = Few::new(threads, plan::depthwise_ns(outputs, height * width));
         let lines = plan::strip(batch * out_height, threads.threads());
         let padded = Padded {
             input: input.bytes(),
@@ -285,7 +288,7 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
             zero: self.zero as u8,
             flip: if L::SIGNED { 0x80 } else { 0 },
         };
-        parallel::run(threads, &Strips::new(out, lines), bytes, slot, |strip, ring| {
+        parallel::run(&threads, &Strips::new(out, lines), bytes, slot, |strip, ring| {
             self.strip(&padded, strip, ring, line)
         })
     }

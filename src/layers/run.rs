@@ -5,7 +5,8 @@ use core::convert::Infallible;
 
 use zeropoint_kernels::{Element, Error, Strip, Strips, TensorMut, TensorRef};
 
-use crate::{Threads, parallel, plan};
+use crate::parallel::{self, Few};
+use crate::{Threads, plan};
 
 /// Elements that are gathered at a time where they do not lie together.
 const GATHERED: usize = 64;
@@ -17,8 +18,10 @@ pub(crate) fn strips<O: Element>(
     work: impl Fn(Strip<'_, O>) -> Result<(), Error> + Sync,
 ) -> Result<(), Error> {
     let [batch, height, ..] = out.shape();
+    let outputs = out.shape().iter().fold(1, |count: usize, size| count.saturating_mul(*size));
+    let threads = Few::new(threads, plan::outputs_ns(outputs));
     let lines = plan::strip(batch.saturating_mul(height), threads.threads());
-    parallel::each(threads, &Strips::new(out, lines), work)
+    parallel::each(&threads, &Strips::new(out, lines), work)
 }
 
 /// Calls `piece` with elements of the inputs and of `out` that have the same place, until each had its turn; inputs are of

@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use crate::lanes::{ByteClamp, Factor, Lanes, Rule};
+use crate::lanes::{ByteClamp, Factor, Lanes, Narrows, Rule};
 use crate::rounding::Rounding;
 
 /// Sixteen lanes; `VNNI`: the CPU has AVX-512 VNNI.
@@ -105,10 +105,14 @@ unsafe impl<const VNNI: bool> Lanes for ZmmLanes<VNNI> {
     unsafe fn store_codes(p: *mut u8, step: usize, rows: usize, x: [__m512i; 4], clamp: &ByteClamp<__m512i>) {
         // SAFETY: Features, Pointers. Packing works in quarters: each has four bytes of every vector.
         unsafe {
-            let low = _mm512_adds_epi16(_mm512_packs_epi32(x[0], x[1]), clamp.zero_point);
-            let high = _mm512_adds_epi16(_mm512_packs_epi32(x[2], x[3]), clamp.zero_point);
-            let mut bytes = _mm512_packus_epi16(low, high);
-            if !clamp.full {
+            let (low, high) = (_mm512_packs_epi32(x[0], x[1]), _mm512_packs_epi32(x[2], x[3]));
+            let mut bytes = if clamp.narrows == Narrows::ToZero {
+                _mm512_adds_epu8(_mm512_packus_epi16(low, high), clamp.low)
+            } else {
+                let [low, high] = [low, high].map(|x| _mm512_adds_epi16(x, clamp.zero_point));
+                _mm512_packus_epi16(low, high)
+            };
+            if clamp.narrows == Narrows::More {
                 bytes = _mm512_min_epu8(_mm512_max_epu8(bytes, clamp.low), clamp.high);
             }
             if clamp.flips {
