@@ -275,7 +275,7 @@ impl<O: Element> Product<'_, O> {
             return Err(Error::Workspace { needed: slot.bytes, got: bytes.len() });
         }
         let flip = if self.gathers_signed::<L>()? == L::SIGNED { 0 } else { SIGN };
-        let windows = Windows { input: input.bytes(), axes, zero: self.zero as u8, flip };
+        let windows = Windows { input: input.bytes(), axes, zero: self.zero as u8 ^ flip, flip };
         let still =
             |axis: &Axis| axis.kernel == 1 && axis.stride == 1 && axis.before == 0 && axis.input == axis.output;
         let in_place = input.pixels().filter(|_| axes.iter().all(still)).map(Rows::InPlace);

@@ -18,9 +18,9 @@ pub(crate) struct Windows<'a> {
     pub input: TensorRef<'a, u8>,
     /// Down and across.
     pub axes: [Axis; 2],
-    /// The code of 0, around the image.
+    /// What rows have of what is around the image.
     pub zero: u8,
-    /// What codes are combined with (exclusive or) on their way.
+    /// What codes of the image are combined with (exclusive or) on their way.
     pub flip: u8,
 }
 
@@ -46,7 +46,7 @@ impl Windows<'_> {
             for tap in 0..down.kernel {
                 let to = &mut to[row * step + tap * tap_line..];
                 match down.at(oy, tap) {
-                    None => (0..pixels).for_each(|i| to[i * step..][..tap_line].fill(self.zero ^ self.flip)),
+                    None => (0..pixels).for_each(|i| to[i * step..][..tap_line].fill(self.zero)),
                     Some(iy) => self.line([batch, iy], ox..ox + pixels, step, to),
                 }
             }
@@ -85,8 +85,8 @@ impl Windows<'_> {
         let outside = first.min(0).unsigned_abs().min(across.kernel);
         let seen = (width as isize - first).clamp(outside as isize, across.kernel as isize) as usize;
         let to = &mut to[..across.kernel * channels];
-        to[..outside * channels].fill(self.zero ^ self.flip);
-        to[seen * channels..].fill(self.zero ^ self.flip);
+        to[..outside * channels].fill(self.zero);
+        to[seen * channels..].fill(self.zero);
         if seen > outside {
             let from = &whole[first.max(0).unsigned_abs() * channels..];
             copy(from, &mut to[outside * channels..seen * channels], self.flip);
@@ -100,13 +100,13 @@ impl Windows<'_> {
         for tap in 0..across.kernel {
             let to = &mut to[tap * channels..][..channels];
             let Some(ix) = across.at(ox, tap) else {
-                to.fill(self.zero ^ self.flip);
+                to.fill(self.zero);
                 continue;
             };
             match self.input.run([batch, iy, ix], 1) {
                 Some(pixel) => copy(pixel, to, self.flip),
                 None => to.iter_mut().enumerate().for_each(|(c, to)| {
-                    *to = self.input.get([batch, iy, ix, c]).unwrap_or(self.zero) ^ self.flip;
+                    *to = self.input.get([batch, iy, ix, c]).unwrap_or_default() ^ self.flip;
                 }),
             }
         }

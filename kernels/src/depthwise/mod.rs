@@ -14,7 +14,12 @@
 //!   acc[x - 2] += pairs * weights[kx = 2]
 //! registers, AVX2: 7 acc, 6 weights, 2 pairs of codes, 1 product
 //! ```
-//! On Zen 3, 2026-11-26, 3 x 3 taps at stride 1: 33 to 38 GOP/s of sums, 24 to 27 with u8 codes, in a run in which a product of
+//! Of quads, a column of the input is made once for four vectors of channels, and read back three times.
+//!
+//! On Emerald Rapids, 2026-11-26, 14x14x512 i8 codes by 3 x 3 taps at stride 1, AVX-512 lanes: pairs 46 us (39 GOP/s), quads 33 us (54).
+//! Pairs by `vpdpwssd` gained nothing: the compiler makes two instructions of it again.
+//!
+//! On Zen 3, 2026-11-26, pairs, 3 x 3 taps at stride 1: 33 to 38 GOP/s of sums, 24 to 27 with u8 codes, in a run in which a product of
 //! 14x14x512 by 512 had 104: eight multiplications of the epilogue for each vector of codes are about a third of the time. Stride 2:
 //! 21 and 17 to 20. Lost: sums through a scratch tile, 22 and 16.
 
