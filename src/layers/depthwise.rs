@@ -197,6 +197,14 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
         self.backend
     }
 
+    /// Bytes of the packed weights.
+    pub fn packed_bytes(&self) -> usize {
+        match &self.weights {
+            Weights::Pairs(numbers) => size_of_val(&numbers[..]),
+            Weights::Quads(numbers) => numbers.len(),
+        }
+    }
+
     /// The shape of the output for the shape of an input.
     ///
     /// # Errors

@@ -95,7 +95,10 @@ impl<'m> Preparing<'m> {
         let (input, output) = (self.input(0)?, self.output()?);
         let either = matches!(
             self.operator.operation,
-            Operation::Add { .. } | Operation::Sub { .. } | Operation::Mul { .. }
+            Operation::Add { .. }
+                | Operation::Sub { .. }
+                | Operation::Mul { .. }
+                | Operation::Concatenation { .. }
         );
         if input.data.is_some() && !either {
             return Err(self.unsupported("a constant in the place of an activation"));
@@ -114,6 +117,8 @@ impl<'m> Preparing<'m> {
             (Kind::I8, Kind::I8) => self.codes::<i8>(),
             (Kind::U8, Kind::I8) => self.between::<u8, i8>(),
             (Kind::I8, Kind::U8) => self.between::<i8, u8>(),
+            (Kind::U8, Kind::F32) => self.reals::<u8>(),
+            (Kind::I8, Kind::F32) => self.reals::<i8>(),
             _ => Err(self.unsupported("types of activations other than u8 and i8")),
         }
     }
@@ -132,6 +137,61 @@ impl<'m> Preparing<'m> {
                 TensorRef::nhwc(codes::<I>(inputs[0]), shape)?,
                 TensorMut::nhwc(codes_mut::<O>(out), shape)?,
             )
+        }))
+    }
+
+    fn reals<C: Code + OutputCode>(&self) -> Result<Prepared, Error> {
+        let (input, output) = (self.input(0)?, self.output()?);
+        if self.operator.operation != Operation::Dequantize
+            || output.bytes() != input.bytes().map(|bytes| 4 * bytes)
+        {
+            return Err(self.unsupported("an output of another type than the input"));
+        }
+        let layer = Dequantize::new(&self.params::<C>(input)?);
+        Ok(Prepared::plain(move |_, inputs, out| {
+            // Bytes of the arena lie anywhere.
+            let mut reals = [0.0; 64];
+            for (codes, bytes) in codes::<C>(inputs[0]).chunks(reals.len()).zip(out.chunks_mut(4 * reals.len())) {
+                let (shape, reals) = ([1, 1, 1, codes.len()], &mut reals[..codes.len()]);
+                layer.run(TensorRef::nhwc(codes, shape)?, TensorMut::nhwc(reals, shape)?)?;
+                bytes.as_chunks_mut().0.iter_mut().zip(reals).for_each(|(to, real)| *to = real.to_le_bytes());
+            }
+            Ok(())
+        }))
+    }
+
+    /// Activations one after another along `axis`.
+    fn concatenation<C: Code + OutputCode>(&self, axis: i32, activation: Activation) -> Result<Prepared, Error> {
+        let output = self.output()?;
+        let rank = output.shape.len() as i32;
+        let dimension = match (if axis < 0 { axis + rank } else { axis }) + 4 - rank {
+            0 => Dimension::Batch,
+            1 => Dimension::Height,
+            2 => Dimension::Width,
+            3 => Dimension::Channels,
+            _ => return Err(self.unsupported("an axis that the output has not")),
+        };
+        if activation != Activation::None {
+            return Err(self.unsupported("an activation function"));
+        }
+        let tensors: Vec<_> = (0..self.operator.inputs.len()).map(|i| self.input(i)).collect::<Result<_, _>>()?;
+        let params: Vec<_> = tensors.iter().map(|input| self.params::<C>(input)).collect::<Result<_, _>>()?;
+        let shapes: Vec<_> = tensors.iter().map(|input| self.extents(input)).collect::<Result<_, _>>()?;
+        let constants: Vec<_> = tensors.iter().map(|input| input.data.clone()).collect();
+        let spec = ConcatSpec { dimension, inputs: &params, output: self.params(output)? };
+        let rounding = self.options.rules.of(&self.operator.operation);
+        let (layer, to) = (self.layer(ConcatRequantize::new(&spec, rounding))?, self.extents(output)?);
+        Ok(Prepared::plain(move |threads, inputs, out| {
+            let mut inputs = inputs.iter().copied();
+            let mut images = Vec::with_capacity(shapes.len());
+            for (constant, shape) in constants.iter().zip(&shapes) {
+                let bytes = match constant {
+                    Some(bytes) => bytes,
+                    None => inputs.next().unwrap_or_default(),
+                };
+                images.push(TensorRef::nhwc(codes::<C>(bytes), *shape)?);
+            }
+            layer.run_on(threads, &images, TensorMut::nhwc(codes_mut::<C>(out), to)?)
         }))
     }
 
@@ -242,8 +302,9 @@ impl<'m> Preparing<'m> {
                 }
                 image!(Pad::new(&spec))
             }
-            Operation::Concatenation { .. } | Operation::Dequantize | Operation::Reshape => {
-                return Err(self.unsupported("this operator"));
+            Operation::Concatenation { axis, activation } => return self.concatenation::<C>(axis, activation),
+            Operation::Dequantize | Operation::Reshape => {
+                return Err(self.unsupported("an output of this type"));
             }
         })
     }
@@ -339,11 +400,12 @@ impl<'m> Preparing<'m> {
                 let layer = self.layer(DepthwiseConv2d::<C, C>::new(&spec, &stages))?;
                 let workspace = self.layer(layer.workspace_bytes(from, threads))?;
                 let explanation = format!("lanes of {}", layer.backend().name());
+                let packed = layer.packed_bytes();
                 let run: Run = Box::new(move |threads, inputs, out, workspace| {
                     let input = TensorRef::nhwc(codes::<C>(inputs[0]), from)?;
                     layer.run_on(threads, input, TensorMut::nhwc(codes_mut::<C>(out), to)?, workspace)
                 });
-                Prepared { run, explanation, packed: 2 * data.len(), workspace }
+                Prepared { run, explanation, packed, workspace }
             }
             _ => {
                 let [_, _, outputs, inputs] = kernel;

@@ -129,6 +129,31 @@ fn a_small_network_runs_on_every_backend() {
     }
 }
 
+/// An activation, a constant of another scale and the activation again, side by side, as reals.
+#[test]
+fn activations_are_joined_and_dequantized() {
+    // 20 and 1 by a scale of 1 are 43 and 5.
+    for (axis, expected) in [(-1, [10, 43, 10, 20, 5, 20]), (1, [10, 20, 43, 5, 10, 20])] {
+        let codes = |name, shape: &[usize]| Tensor::new(name, Kind::U8, shape).quantized(0.5, 3);
+        let mut model = Model { tensors: vec![], operators: vec![], inputs: vec![], outputs: vec![] };
+        let image = model.add(codes("image", &[1, 2, 1]));
+        let constant = Tensor::new("constant", Kind::U8, &[1, 2, 1]).quantized(1.0, 0).holding([20u8, 1]);
+        let constant = model.add(constant);
+        let shape = if axis == 1 { [1, 6, 1] } else { [1, 2, 3] };
+        let join = Operation::Concatenation { axis, activation: Activation::None };
+        let joined = model.apply(join, &[Some(image), Some(constant), Some(image)], codes("joined", &shape));
+        let reals = model.apply(Operation::Dequantize, &[Some(joined)], Tensor::new("reals", Kind::F32, &shape));
+        (model.inputs, model.outputs) = (vec![image], vec![joined, reals]);
+        let model = Model::read(&model.write().unwrap()).unwrap();
+        let mut network = Network::new(&model, &options(None)).unwrap();
+        network.tensor_mut(network.inputs()[0]).unwrap().copy_from_slice(&[10, 20]);
+        network.run(&One).unwrap();
+        assert_eq!(network.tensor(joined).unwrap(), expected.map(|code: i32| code as u8), "axis {axis}");
+        let bytes: Vec<u8> = expected.iter().flat_map(|code| (0.5 * (*code - 3) as f32).to_le_bytes()).collect();
+        assert_eq!(network.tensor(reals).unwrap(), bytes, "axis {axis}");
+    }
+}
+
 /// A product of scales that f32 rounds up to 64 times less than the output's scale: 31 becomes 15.5 and 0.5, and 1. In f64 it is less.
 #[test]
 fn scales_are_multiplied_as_litert_does() {
