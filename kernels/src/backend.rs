@@ -6,7 +6,7 @@ use crate::depthwise::{self, DepthwiseRun};
 use crate::finish::{Epilogue, TileAt};
 use crate::lanes::Lanes;
 use crate::microkernel::{Microkernel, Tile};
-use crate::packing::PackRun;
+use crate::packing::{Gather, PackRun};
 use crate::pairwise::{self, PairwiseRun};
 use crate::panel::Panel;
 use crate::proof::{Proof, pairs, strips};
@@ -71,6 +71,9 @@ pub const fn describe<K: Microkernel>() -> Row {
         Some(Proof::Pairs) => assert!(K::RHS.group == pairs::STEP && K::RHS.elem.size() == 1),
     }
     assert!(K::RHS.is_rows() || K::K_STEP.is_multiple_of(K::RHS.group));
+    let squares = K::Gather::N;
+    assert!(squares == 0 || K::LHS.is_rows() || K::LHS.width.is_multiple_of(squares));
+    assert!(squares == 0 || K::RHS.is_rows() || K::RHS.width.is_multiple_of(squares));
     Row {
         backend: K::BACKEND,
         kernel: K::NAME,

@@ -3,12 +3,14 @@
 //! `pack` takes panels one after another. Where the kernel has a [`Gather`] and the layout has groups of four
 //! bytes, whole vectors of groups are moved; the rest, and every other layout, goes element by element.
 
-use core::ops::Range;
-
 use crate::matching::Effort;
 use crate::microkernel::Microkernel;
-use crate::panel::{Elem, Panel, Strides};
+use crate::panel::{Elem, Panel};
 use crate::proof::{Proof, pairs, strips};
+
+mod strip;
+
+use strip::{Pieces, Strip};
 
 /// Codes to pack: members are rows of lhs or columns of rhs.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +87,7 @@ impl Form {
 /// valid for what an operation states.
 #[allow(clippy::missing_safety_doc)] // the contract is the trait's
 pub unsafe trait Gather: 'static {
-    /// Groups of a vector; 0 if there is no vector road. At most 8.
+    /// Groups of a vector; 0 if there is no vector road. At most 8, and panels of groups are a multiple of it wide.
     const N: usize;
     /// `N` groups.
     type V: Copy;
@@ -344,151 +346,22 @@ unsafe fn panels<K: Microkernel, E: Packed>(run: &PackRun, panel: &Panel) {
         let (mut index, mut first) = (0, 0);
         while first < all {
             let strip = strip(index, first);
-            let whole = if squares.is_some() { strip.members / K::Gather::N * K::Gather::N } else { 0 };
+            let squared = if squares.is_some() { strip.squared::<K::Gather>() } else { 0 };
+            let above = squared.min(strip.members);
             if copies {
-                strip.copies::<K::Gather>(whole..strip.members, panel.group);
+                strip.copies::<K::Gather>(whole_k, panel.group);
             }
             // What is left: below the squares and beside them, or behind the copies.
-            let copied = if copies { run.k } else { 0 };
+            let behind = |k| if copies { run.k } else { k };
+            strip.elements(0..above, behind(whole_k)..run.padded_k);
+            strip.elements(above..strip.members, behind(0)..run.padded_k);
             // Contiguous members need none beyond the last; other layouts are padded with zeros.
-            let members = if panel.is_rows() { strip.members } else { panel.width };
-            strip.elements(0..whole, whole_k..run.padded_k);
-            strip.elements(whole..strip.members, copied..run.padded_k);
-            strip.elements(strip.members..members, 0..run.padded_k);
+            if strip.members < width && !panel.is_rows() {
+                let beside = if squared > strip.members { whole_k } else { 0 };
+                strip.zeros(squared..width, 0..beside);
+                strip.zeros(strip.members..width, beside..run.padded_k);
+            }
             (index, first) = (index + 1, first + width);
-        }
-    }
-}
-
-/// In which pieces a vector of one member reaches a panel.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Pieces {
-    /// In one.
-    Whole,
-    /// In two.
-    Halves,
-    /// In groups of four bytes.
-    Groups,
-}
-
-/// One panel on its way.
-struct Strip<E> {
-    source: Source,
-    /// Members and k there are.
-    members: usize,
-    k: usize,
-    strides: Strides,
-    out: *mut E,
-    sums: *mut i32,
-}
-
-impl<E: Packed> Strip<E> {
-    /// Moves squares of `N` x `N` groups, for `ks` in whole squares.
-    #[inline(always)]
-    unsafe fn squares<G: Gather>(&self, ks: Range<usize>, pieces: Pieces) {
-        let Source { codes, member_stride, k_stride, signed } = self.source;
-        let group = 4 / size_of::<E>();
-        let (square, form) = (group * G::N, E::form(signed));
-        // SAFETY: the clauses of `pack`: every square lies inside the members and k of source and panel.
-        unsafe {
-            for k in ks.step_by(square) {
-                for w in (0..self.members / G::N * G::N).step_by(G::N) {
-                    // Opaque, or the compiler keeps one pointer a row from square to square, all of them spilled.
-                    let mut from = core::hint::black_box(codes.add(w * member_stride + k * k_stride));
-                    // One vector a member, or one vector a group of k.
-                    let mut v = [G::ZERO; 8];
-                    for v in v.iter_mut().take(G::N) {
-                        if k_stride == 1 {
-                            *v = G::along_k(from, form);
-                            from = from.wrapping_add(member_stride);
-                        } else {
-                            *v = G::along_members(from, k_stride, form);
-                            from = from.wrapping_add(group * k_stride);
-                        }
-                    }
-                    // Sums are taken of groups.
-                    let sums = !self.sums.is_null();
-                    let mut by_group = k_stride != 1;
-                    if !by_group && (sums || pieces == Pieces::Groups) {
-                        G::transpose(&mut v);
-                        by_group = true;
-                    }
-                    if sums {
-                        G::add_sums(self.sums.add(w), &v, E::ELEM);
-                    }
-                    if by_group && pieces != Pieces::Groups {
-                        G::transpose(&mut v);
-                    }
-                    if pieces == Pieces::Halves {
-                        G::halves(&mut v);
-                    }
-                    for (i, v) in v.iter().enumerate().take(G::N) {
-                        let (member, step) = match pieces {
-                            Pieces::Whole => (i, 0),
-                            Pieces::Halves => (i & !1, (i & 1) * square / 2),
-                            Pieces::Groups => (0, i * group),
-                        };
-                        G::store(self.out.add(self.strides.offset(w + member, k + step)).cast(), *v);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Copies contiguous codes of some members, in groups of `group`, a multiple of 4.
-    #[inline(always)]
-    unsafe fn copies<G: Gather>(&self, members: Range<usize>, group: usize) {
-        let Source { codes, member_stride, signed, .. } = self.source;
-        // SAFETY: the clauses of `pack`.
-        unsafe {
-            for w in members {
-                let from = codes.wrapping_add(w * member_stride);
-                let (mut k, mut sum) = (0, 0i32);
-                while self.k - k >= 4 {
-                    let count = group.min(self.k - k) & !3;
-                    let out = self.out.add(self.strides.offset(w, k)).cast();
-                    sum = sum.wrapping_add(G::copy(from.add(k), out, count, E::form(signed)));
-                    k += count;
-                }
-                // Less than four: contiguous as well.
-                let out = self.out.add(self.strides.offset(w, k));
-                for i in 0..self.k - k {
-                    let value = E::of(*from.add(k + i), signed);
-                    *out.add(i) = value;
-                    sum = sum.wrapping_add(value.into());
-                }
-                if !self.sums.is_null() {
-                    *self.sums.add(w) = sum;
-                }
-            }
-        }
-    }
-
-    /// Packs a rectangle element by element; beyond the members and k there are it writes zeros.
-    #[inline(always)]
-    unsafe fn elements(&self, members: Range<usize>, ks: Range<usize>) {
-        if ks.is_empty() {
-            return;
-        }
-        let Source { codes, member_stride, k_stride, signed } = self.source;
-        // SAFETY: the clauses of `pack`.
-        unsafe {
-            for w in members {
-                let from = codes.wrapping_add(w * member_stride);
-                let end = if w < self.members { self.k.clamp(ks.start, ks.end) } else { ks.start };
-                let mut sum = 0i32;
-                for k in ks.start..end {
-                    let value = E::of(*from.add(k * k_stride), signed);
-                    *self.out.add(self.strides.offset(w, k)) = value;
-                    sum = sum.wrapping_add(value.into());
-                }
-                for k in end..ks.end {
-                    *self.out.add(self.strides.offset(w, k)) = E::ZERO;
-                }
-                if !self.sums.is_null() && w < self.members {
-                    *self.sums.add(w) = (*self.sums.add(w)).wrapping_add(sum);
-                }
-            }
         }
     }
 }

@@ -76,11 +76,13 @@ fn packing() {
 fn tiles() {
     walk("tiles", Place::Heap, |run| {
         for rows in 1..=run.backend.mr() {
-            for k in depths(run).into_iter().chain([256]) {
-                for add in [false, true] {
+            for add in [false, true] {
+                for k in depths(run) {
                     let fills = [run.rng.pick(&Fill::ALL), run.rng.pick(&Fill::ALL)];
                     tile(run, Multiply { rows, k, fills, add });
                 }
+                // Several turns of every loop, and no step like another.
+                tile(run, Multiply { rows, k: 256, fills: [Fill::Random; 2], add });
             }
         }
         for left in Fill::ALL {
