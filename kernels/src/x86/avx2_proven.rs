@@ -15,8 +15,8 @@
 
 use core::arch::x86_64::*;
 
-use super::avx2::Avx2Lanes;
 use super::bytes::BytesGather;
+use super::ymm::YmmLanes;
 use crate::cpu::Features;
 use crate::finish::Finisher;
 use crate::microkernel::{Direct, Microkernel, Registers, Tile, entries};
@@ -48,7 +48,7 @@ unsafe impl Microkernel for Avx2Proven {
     const LHS: Panel = Panel { width: MR, group: Panel::ROWS, elem: Elem::U8 };
     const RHS: Panel = Panel { width: NR, group: 4, elem: Elem::I8 };
     const PROOF: Option<Proof> = Some(Proof::Strips);
-    type Lanes = Avx2Lanes<false>;
+    type Lanes = YmmLanes<false>;
     type Gather = BytesGather<false>;
 
     #[inline(always)]
@@ -60,7 +60,7 @@ unsafe impl Microkernel for Avx2Proven {
     const DIRECT: Registers = Registers::Sums;
 
     #[target_feature(enable = "avx2")]
-    unsafe fn enter_direct<F: Finisher<Avx2Lanes<false>>>(direct: Direct<'_>) {
+    unsafe fn enter_direct<F: Finisher<YmmLanes<false>>>(direct: Direct<'_>) {
         let Direct { rows, first: mut tile, row_stride, terms, column_terms, to, .. } = direct;
         let mut row_terms = terms.term;
         let mut out = to.cast::<i32>();

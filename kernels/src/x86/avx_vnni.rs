@@ -16,9 +16,9 @@ use core::arch::x86_64::*;
 use crate::cpu::Features;
 use crate::microkernel::{Microkernel, Tile};
 use crate::panel::{Elem, Panel};
-use crate::x86::avx2::Avx2Lanes;
 use crate::x86::bytes::BytesGather;
 use crate::x86::dot::{Dot, dot_entries, multiply};
+use crate::x86::ymm::YmmLanes;
 
 const MR: usize = 6;
 const NR: usize = 16;
@@ -36,7 +36,7 @@ macro_rules! kernel {
             const K_STEP: usize = 4;
             const LHS: Panel = Panel { width: MR, group: Panel::ROWS, elem: Elem::U8 };
             const RHS: Panel = Panel { width: NR, group: 4, elem: Elem::I8 };
-            type Lanes = Avx2Lanes<true>;
+            type Lanes = YmmLanes<true>;
             type Gather = BytesGather<false>;
 
             dot_entries!($features, MR, NR / 8);

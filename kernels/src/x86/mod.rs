@@ -1,4 +1,4 @@
-//! x86-64: one file an instruction set, and what they share: `dot` (the tile loop), `zmm` (sixteen lanes), `bytes` (a
+//! x86-64: one file an instruction set, and what they share: `dot` (the tile loop), `ymm` and `zmm` (eight and sixteen lanes), `bytes` (a
 //! gather), `tiles` (the instructions of AMX).
 
 pub mod amx;
@@ -10,4 +10,5 @@ pub mod avx_vnni;
 mod bytes;
 mod dot;
 pub mod tiles;
+mod ymm;
 mod zmm;
