@@ -183,6 +183,8 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
         let staging = run.workspace.add(room.staging);
         let buffer = run.workspace.add(room.buffer);
         let roads = if on_registers::<K, F>() { roads::<F::Out>(run, F::SUMS) } else { Roads::default() };
+        // Panels come from beyond L2, where a later tile of the same columns finds them: then the next can be fetched.
+        let far = run.plan.panel.saturating_mul(run.n / K::NR) > run.plan.cached / 2;
         // What the kernel was last prepared for.
         let mut entered = 0;
         let mut block = 0;
@@ -215,6 +217,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                         lhs_member: lhs_strides.member,
                         rhs,
                         rhs_panel: rhs_strides.panel,
+                        ahead: 0,
                         acc: scratch.cast(),
                         add: false,
                         buffer,
@@ -256,6 +259,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                                 rhs.add(rhs_strides.offset(0, k) * rhs_size)
                             },
                             rhs_panel: rhs_strides.panel,
+                            ahead: if far && row > 0 && row + rows == block_m { run.plan.panel } else { 0 },
                             acc,
                             add: k > 0,
                             buffer,

@@ -26,6 +26,8 @@ pub struct Tile {
     pub rhs: *const u8,
     /// Elements from that panel to the next, if [`Microkernel::RHS`] is narrower than a tile.
     pub rhs_panel: usize,
+    /// Bytes from what is read of rhs to what is read next from afar, and may be fetched meanwhile; 0 if it is near.
+    pub ahead: usize,
     /// `MR` x `NR` sums, row-major, aligned to 64 bytes.
     pub acc: *mut i32,
     /// Add to the sums instead of storing them.

@@ -261,6 +261,7 @@ impl Backend {
             lhs_member: row.lhs.strides(k).member,
             rhs: rhs.as_ptr(),
             rhs_panel: row.rhs.strides(k).panel,
+            ahead: 0,
             acc: acc.as_mut_ptr(),
             add,
             buffer: buffer.as_mut_ptr().cast(),

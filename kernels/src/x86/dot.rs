@@ -10,6 +10,8 @@
 //! Every height of a tile has a loop of its own. Lhs rows may lie anywhere, at any distance. A kernel gives its
 //! lanes, its instruction and its tile.
 
+use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+
 use crate::finish::{Finisher, RowTerms, byte_clamp};
 use crate::lanes::Lanes;
 use crate::microkernel::{Direct, Microkernel, Tile};
@@ -219,6 +221,8 @@ struct At {
     lhs: [*const u8; 5],
     ld: usize,
     rhs: *const u8,
+    /// [`Tile::ahead`].
+    ahead: usize,
 }
 
 /// Bytes of rhs of a lane of a step.
@@ -230,7 +234,7 @@ const fn rhs_group<K: Dot>() -> usize {
 #[inline(always)]
 unsafe fn add_products<K: Dot, const R: usize, const V: usize>(acc: &mut Sums<K, R, V>, tile: &Tile) {
     let size = K::LHS.elem.size();
-    let mut at = At { lhs: [tile.lhs; 5], ld: tile.lhs_member * size, rhs: tile.rhs };
+    let mut at = At { lhs: [tile.lhs; 5], ld: tile.lhs_member * size, rhs: tile.rhs, ahead: tile.ahead };
     for (i, base) in at.lhs.iter_mut().enumerate() {
         *base = base.wrapping_add(3 * i * at.ld);
     }
@@ -301,7 +305,12 @@ unsafe fn step<K: Dot, const R: usize, const V: usize, const S: usize>(acc: &mut
     unsafe {
         let mut r = [K::Lanes::splat(0); V];
         for (v, r) in r.iter_mut().enumerate() {
-            *r = K::rhs(at.rhs.wrapping_add((K::NR * S + K::Lanes::N * v) * rhs_group::<K>()));
+            let from = at.rhs.wrapping_add((K::NR * S + K::Lanes::N * v) * rhs_group::<K>());
+            *r = K::rhs(from);
+            // Whole tiles would lose 2 %. On Emerald Rapids, 16 x 4096 x 4096: AVX-512 VNNI 367 to 426 GOP/s, AVX-VNNI 164 to 232.
+            if const { K::LONG && R > 2 && R < K::MR } {
+                _mm_prefetch::<_MM_HINT_T1>(from.wrapping_add(at.ahead).cast());
+            }
         }
         // Literal indices: with a loop over rows, their addresses end up in memory.
         macro_rules! rows {
