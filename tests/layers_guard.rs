@@ -52,8 +52,11 @@ enum On {
     Any,
 }
 
-/// Every layer: its name, on what it runs, its test.
-fn layers<C: Byte>() -> [(&'static str, On, fn(&mut Case<'_>)); 21] {
+/// A layer: its name, on what it runs, its test.
+type Layer = (&'static str, On, fn(&mut Case<'_>));
+
+/// Every layer.
+fn layers<C: Byte>() -> [Layer; 21] {
     [
         ("Add", On::Backends, add::<C>),
         ("AveragePool2d", On::Any, average_pool::<C>),
@@ -105,7 +108,7 @@ fn every_layer_is_in_the_table() {
 }
 
 /// Tests layers at every number of channels and every width.
-fn walk(test: &'static str, layers: &[(&'static str, On, fn(&mut Case<'_>))]) {
+fn walk(test: &'static str, layers: &[Layer]) {
     let (twins, kernels): (Vec<_>, Vec<_>) = backends().into_iter().partition(|backend| backend.name() == "twin");
     for (layer, on, check) in layers {
         let rng = &Rng::new(
