@@ -1,7 +1,7 @@
 //! One layer of any kind on every backend against the reference: equal bits, gaps included, or an error, never a panic.
 #![no_main]
 
-use arbitrary::Arbitrary;
+use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use zeropoint::layers::*;
 use zeropoint::quant::Ties;
@@ -58,14 +58,31 @@ impl Params {
     }
 }
 
-/// A number that is small, mostly.
-#[derive(Arbitrary, Clone, Copy, Debug)]
+/// A number that is small, mostly: of ten numbers that make a window, one that is too large refuses it.
+#[derive(Clone, Copy, Debug)]
 enum Size {
     Small(u8),
     Any(usize),
 }
 
+impl Arbitrary<'_> for Size {
+    fn arbitrary(u: &mut Unstructured<'_>) -> arbitrary::Result<Self> {
+        Ok(match u.arbitrary()? {
+            u8::MAX => Self::Any(u.arbitrary()?),
+            size => Self::Small(size),
+        })
+    }
+}
+
 impl Size {
+    /// A stride or a dilation.
+    fn step(self) -> usize {
+        match self {
+            Self::Small(size) => [1, 2, 1, 3, 1, 1, 2, 0][usize::from(size / 2 % 8)],
+            Self::Any(size) => size,
+        }
+    }
+
     fn below(self, end: usize) -> usize {
         match self {
             Self::Small(size) => usize::from(size) % end,
@@ -99,7 +116,7 @@ struct Input {
 }
 
 /// Elements of an output at most.
-const LARGEST: usize = 4000;
+const LARGEST: usize = 6000;
 
 fuzz_target!(|input: Input| {
     // What `new` or `output` refuses is refused: there is no more to compare.
@@ -139,11 +156,27 @@ impl Input {
         }
     }
 
+    /// Runs what has no backend, from codes to as many codes or to a wrong number of them, and compares.
+    fn function<C: Value>(
+        &self,
+        codes: &[C],
+        run: impl Fn(&mut [C]) -> Result<(), Error>,
+        define: impl Fn() -> Vec<C>,
+    ) {
+        let mut got = vec![C::of(0x5a); codes.len() + usize::from(self.wrong.is_some())];
+        let result = run(&mut got);
+        assert_eq!(result.is_err(), self.wrong.is_some(), "{result:?}");
+        let expected = if self.wrong.is_some() { vec![C::of(0x5a); got.len()] } else { define() };
+        for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
+            assert!(got.bits() == expected.bits(), "code {i} of {codes:?} is {got:?}, should be {expected:?}");
+        }
+    }
+
     fn window(&self) -> Window {
         let [top, bottom, left, right] = self.pads[0].map(|pad| pad.below(5));
         Window {
-            stride: self.stride.map(|size| size.below(4)),
-            dilation: self.dilation.map(|size| size.below(4)),
+            stride: self.stride.map(Size::step),
+            dilation: self.dilation.map(Size::step),
             padding: match self.padding % 3 {
                 0 => Padding::Valid,
                 1 => Padding::Same,
@@ -158,8 +191,9 @@ where
     C: Code + OutputCode + TableCode + Value + reference::Output,
 {
     let Input { kind, shape: [n, h, w, c], gaps, ref fills, flags, .. } = *input;
-    let shape = [usize::from(n) % 3, usize::from(h) % 8, usize::from(w) % 8, usize::from(c) % 70];
-    let kernel = input.kernel.map(|size| usize::from(size) % 5);
+    let shape = [[1, 2, 1, 0][usize::from(n) % 4], usize::from(h) % 8, usize::from(w) % 16, usize::from(c) % 71];
+    // Kernels of three by three have ways of their own.
+    let kernel = input.kernel.map(|size| [3, 1, 3, 2, 3, 4, 3, 0][usize::from(size) % 8]);
     let rounding = Rounding::ALL[usize::from(input.rounding) % 7];
     let activation = [Activation::None, Activation::Relu, Activation::Relu6, Activation::ReluN1]
         [usize::from(input.activation) % 4];
@@ -269,13 +303,25 @@ where
         }
         Kind::Conv | Kind::Depthwise | Kind::Transpose => convolution::<C>(input, &first, kernel, rounding)?,
         Kind::Functions => {
-            let codes: Vec<C> = (0..shape[3]).filter_map(|c| image.get([0, 0, 0, c])).collect();
-            let mut out = vec![C::default(); codes.len() + usize::from(input.wrong.is_some())];
-            let refused = input.wrong.is_some();
-            assert_eq!(Logistic::new(&params(0)?).run(&codes, &mut out).is_err(), refused);
-            assert_eq!(Tanh::new(&params(0)?).run(&codes, &mut out).is_err(), refused);
-            let beta = params(1)?.scale();
-            let _ = Softmax::new(&params(0)?, beta)?.run(kernel[0], &codes, &mut out);
+            let (params, beta) = (params(0)?, params(1)?.scale());
+            let (softmax, depth) = (Softmax::new(&params, beta)?, shape[3]);
+            let mut codes = Vec::new();
+            for (y, x) in (0..shape[1]).flat_map(|y| (0..shape[2]).map(move |x| (y, x))) {
+                codes.extend((0..depth).filter_map(|c| image.get([0, y, x, c])));
+            }
+            let (logistic, tanh) = (Logistic::new(&params), Tanh::new(&params));
+            let each = |f: fn(C, &QuantParams<C>) -> C| codes.iter().map(|code| f(*code, &params)).collect();
+            input.function(&codes, |out| logistic.run(&codes, out), || each(reference::logistic));
+            input.function(&codes, |out| tanh.run(&codes, out), || each(reference::tanh));
+            if depth > 0 {
+                input.function(
+                    &codes,
+                    |out| softmax.run(depth, &codes, out),
+                    || codes.chunks(depth).flat_map(|row| reference::softmax(row, &params, beta)).collect(),
+                );
+            } else {
+                assert!(softmax.run(depth, &codes, &mut []).is_err());
+            }
         }
     }
     Ok(())
@@ -288,7 +334,7 @@ where
     let image = first.view();
     let channels = image.shape()[3];
     let [outputs, groups] = input.channels.map(usize::from);
-    let (outputs, groups) = (outputs % 20, groups % 4);
+    let (outputs, groups) = (outputs % 20, [1, 2, 1, 3, 1, 1, 1, 0][groups % 8]);
     let weights_shape = match input.kind {
         Kind::Conv => [outputs, kernel[0], kernel[1], channels / groups.max(1)],
         Kind::Depthwise => [1, kernel[0], kernel[1], channels * groups],
@@ -297,8 +343,11 @@ where
     let weights = Image::<i8>::codes(weights_shape, input.gaps[1], &input.fills[1]);
     let (weights, window) = (weights.view(), input.window());
     let (zero, output) = (input.params[0].of::<C>()?.zero_point(), input.params[2].of::<C>()?);
-    let weight_zero_point = ZeroPoint::One(input.params[1].of::<i8>()?.zero_point());
-    let by = Multiplier::from_real(f64::from(input.params[1].of::<C>()?.scale()))?;
+    // Weights that are their own differences have shorter ways.
+    let weight_zero = if input.flags[0] { 0 } else { input.params[1].of::<i8>()?.zero_point() };
+    let weight_zero_point = ZeroPoint::One(weight_zero);
+    // Sums are large: otherwise most of the results would be clamped.
+    let by = Multiplier::from_real(f64::from(input.params[0].of::<C>()?.scale()) / 64.0)?;
     let stages = Stages::<C>::fixed(by).rounding(rounding).zero_point(output.zero_point());
     let codes = reference::Image { codes: image, zero_point: zero };
     let moved = reference::Kernel { weights, zero_point: weight_zero_point, window };

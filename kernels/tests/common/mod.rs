@@ -4,6 +4,7 @@
 
 pub mod arena;
 pub mod block;
+pub mod current;
 pub mod depthwise;
 pub mod finish;
 pub mod matrix;
@@ -96,7 +97,7 @@ pub fn walk(test: &'static str, place: Place, body: impl Fn(&Run)) {
             Run { backend, place, rng: Rng::new(hash), test, text: RefCell::default(), told: Cell::new(false) };
         run.case(format_args!("before the first case"));
         body(&run);
-        CURRENT.set((std::ptr::null(), 0));
+        current::set("");
     }
 }
 
@@ -108,11 +109,6 @@ pub struct Run {
     test: &'static str,
     text: RefCell<String>,
     told: Cell<bool>,
-}
-
-thread_local! {
-    /// The line of the case that runs on this thread, for a signal handler.
-    pub static CURRENT: Cell<(*const u8, usize)> = const { Cell::new((std::ptr::null(), 0)) };
 }
 
 impl Run {
@@ -128,7 +124,7 @@ impl Run {
             self.backend.kernel(),
             self.place
         );
-        CURRENT.set((text.as_ptr(), text.len()));
+        current::set(&text);
     }
 
     /// Twins are slow, and have neither lanes nor short cuts of their own.

@@ -3,7 +3,7 @@
 use std::ptr::null_mut;
 use std::sync::Once;
 
-use super::CURRENT;
+use super::current;
 
 /// Bytes of a page.
 pub fn size() -> usize {
@@ -54,7 +54,7 @@ unsafe fn protect(base: *mut u8, len: usize, protection: libc::c_int) {
 /// Prints the case of the faulting thread, then lets the fault kill the process.
 fn report_faults() {
     extern "C" fn report(_: libc::c_int) {
-        let (text, len) = CURRENT.get();
+        let (text, len) = current::get();
         for (p, len) in [(c"\nfault in: ".as_ptr().cast(), 11), (text, len), (c"\n".as_ptr().cast(), 1)] {
             // SAFETY: text that lives until its case ends, or nothing; `write` is safe in handlers.
             unsafe { libc::write(2, p.cast(), len) };
