@@ -52,6 +52,7 @@ mod pool;
 pub mod quant;
 pub mod reference;
 mod stages;
+pub mod training;
 
 pub use dispatch::{BACKEND_VARIABLE, explain, selected};
 pub use gemm::{Gemm, Options, Workspace, gemm};

@@ -3,6 +3,7 @@
 use crate::block::{self, BlockRun};
 use crate::cpu::Features;
 use crate::depthwise::{self, DepthwiseRun};
+use crate::fake_quant::FakeQuantRun;
 use crate::finish::{Epilogue, TileAt};
 use crate::microkernel::{Microkernel, Tile};
 use crate::packing::PackRun;
@@ -33,6 +34,7 @@ pub struct Row {
     pub(crate) finish: unsafe fn(&Epilogue<'_>, &TileAt),
     pub(crate) depthwise: unsafe fn(&DepthwiseRun<'_>),
     pub(crate) pairwise: unsafe fn(&PairwiseRun<'_>),
+    pub(crate) fake_quant: unsafe fn(&FakeQuantRun<'_>),
 }
 
 impl Row {
@@ -88,6 +90,7 @@ pub const fn describe<K: Microkernel>() -> Row {
         finish: ways::finish_out::<K>,
         depthwise: depthwise::run::<K>,
         pairwise: pairwise::run::<K>,
+        fake_quant: K::enter_fake_quant,
     }
 }
 
