@@ -17,6 +17,7 @@
 //! available, selected  backends; ZEROPOINT_BACKEND forces one          dispatch.rs
 //! layers               convolutions and what else a network has        layers/
 //! fixedpoint           functions of reals in integers                  fixedpoint.rs
+//! training             fake quantization, ranges, conversion           training/
 //! quant                scales and zero points from real numbers        quant.rs
 //! reference            the oracle: plain and slow                      reference.rs
 //! ```

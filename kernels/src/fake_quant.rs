@@ -12,6 +12,8 @@
 //!
 //! Sums are 64-bit floats. Element i of a run goes to sum i % 16 of its channel, in order of i and of runs.
 
+use core::marker::PhantomData;
+
 use crate::Error;
 use crate::backend::Backend;
 
@@ -192,14 +194,14 @@ pub(crate) unsafe fn run(run: &FakeQuantRun<'_>) {
     // SAFETY: our caller's clauses.
     unsafe {
         match (run.back, run.steps.form) {
-            (None, FakeForm::Nearest) => forward::<Nearest>(run),
-            (None, FakeForm::Divide) => forward::<TensorFlow<true>>(run),
-            (None, FakeForm::Multiply) => forward::<TensorFlow<false>>(run),
+            (None, FakeForm::Nearest) => pieces(run, Forward::<Nearest>(PhantomData)),
+            (None, FakeForm::Divide) => pieces(run, Forward::<TensorFlow<true>>(PhantomData)),
+            (None, FakeForm::Multiply) => pieces(run, Forward::<TensorFlow<false>>(PhantomData)),
             (Some(back), _) => match back.gradient {
-                FakeGradient::Bounds => backward::<Bounds>(run, back),
-                FakeGradient::Products => backward::<Products>(run, back),
-                FakeGradient::Index => backward::<Index>(run, back),
-                FakeGradient::Learned => backward::<Learned>(run, back),
+                FakeGradient::Bounds => pieces(run, Backward::<Bounds>(back, PhantomData)),
+                FakeGradient::Products => pieces(run, Backward::<Products>(back, PhantomData)),
+                FakeGradient::Index => pieces(run, Backward::<Index>(back, PhantomData)),
+                FakeGradient::Learned => pieces(run, Backward::<Learned>(back, PhantomData)),
             },
         }
     }
@@ -294,17 +296,26 @@ impl<const DIVIDE: bool> Form for TensorFlow<DIVIDE> {
     }
 }
 
-#[inline(always)]
-unsafe fn forward<F: Form>(run: &FakeQuantRun<'_>) {
-    // SAFETY: our caller's clauses: pieces are parts of both slices.
-    unsafe {
-        pieces(run, |start, len, steps| {
+/// What is done to pieces. No closure: on its own, that would be compiled without the kernel's features.
+trait Work {
+    /// Takes `len` elements from `start` on.
+    unsafe fn piece(&self, run: &FakeQuantRun<'_>, start: usize, len: usize, piece: Piece);
+}
+
+/// Rounds by a form.
+struct Forward<F>(PhantomData<F>);
+
+impl<F: Form> Work for Forward<F> {
+    #[inline(always)]
+    unsafe fn piece(&self, run: &FakeQuantRun<'_>, start: usize, len: usize, piece: Piece) {
+        // SAFETY: our caller's clauses: pieces are parts of both slices.
+        unsafe {
             let (x, out) = (run.x.add(start), run.out.add(start));
-            match steps {
+            match piece {
                 Piece::One(_, step) => reals::<F, _>(x, out, len, step),
                 Piece::Each => reals::<F, _>(x, out, len, Each(run.steps)),
             }
-        });
+        }
     }
 }
 
@@ -316,19 +327,20 @@ enum Piece {
     Each,
 }
 
-/// Calls `work` with the start and the length of each piece. From one place, so that it is inlined: a closure on its own would be
-/// compiled without the kernel's features.
+/// Does the work of all pieces.
 #[inline(always)]
-unsafe fn pieces(run: &FakeQuantRun<'_>, mut work: impl FnMut(usize, usize, Piece)) {
+unsafe fn pieces<W: Work>(run: &FakeQuantRun<'_>, work: W) {
     let channels = run.steps.scale.len();
     let single = run.steps.run == 1 && channels > 1;
     let most = if single { channels } else { run.steps.run };
     let (mut start, mut channel) = (0, 0);
     while start < run.len {
         let len = most.min(run.len - start);
-        // SAFETY: a channel there is.
-        let piece = if single { Piece::Each } else { Piece::One(channel, unsafe { Each(run.steps).at(channel) }) };
-        work(start, len, piece);
+        // SAFETY: a channel there is; our caller's clauses.
+        unsafe {
+            let piece = if single { Piece::Each } else { Piece::One(channel, Each(run.steps).at(channel)) };
+            work.piece(run, start, len, piece);
+        }
         channel = if channel + 1 == channels { 0 } else { channel + 1 };
         start += len;
     }
@@ -420,15 +432,19 @@ impl Gradient for Learned {
     }
 }
 
-#[inline(always)]
-unsafe fn backward<G: Gradient>(run: &FakeQuantRun<'_>, back: Back) {
-    // SAFETY: our caller's clauses: pieces are parts of all slices, and there are sums for each channel.
-    unsafe {
-        pieces(run, |start, len, steps| {
+/// Takes gradients of a kind back.
+struct Backward<G>(Back, PhantomData<G>);
+
+impl<G: Gradient> Work for Backward<G> {
+    #[inline(always)]
+    unsafe fn piece(&self, run: &FakeQuantRun<'_>, start: usize, len: usize, piece: Piece) {
+        let back = self.0;
+        // SAFETY: our caller's clauses: pieces are parts of all slices, and there are sums for each channel.
+        unsafe {
             let from = [run.x.add(start), back.dy.add(start)];
             let dx = run.out.add(start);
             let (mut at, [first, second]) = (0, back.sums);
-            match steps {
+            match piece {
                 Piece::Each => {
                     while len - at >= BLOCK {
                         let to = [first, second].map(|sums| sums.add(at).cast::<[f64; BLOCK]>());
@@ -464,7 +480,7 @@ unsafe fn backward<G: Gradient>(run: &FakeQuantRun<'_>, back: Back) {
                     }
                 }
             }
-        });
+        }
     }
 }
 

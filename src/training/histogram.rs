@@ -54,8 +54,9 @@ fn power(e: i32) -> f64 {
 /// The bin of `x`, counted from 0.
 fn bin(x: f32, exponent: i32) -> i64 {
     let steps = f64::from(x) * power(-exponent);
+    // Saturates where bins are much too narrow; those are widened.
     let whole = steps as i64;
-    whole - i64::from(whole as f64 > steps)
+    whole.saturating_sub(i64::from(whole as f64 > steps))
 }
 
 impl Histogram {
@@ -94,7 +95,7 @@ impl Histogram {
     /// Widens and moves the bins until they reach from `min` to `max`.
     fn reach(&mut self, min: f32, max: f32) {
         let old = self.exponent;
-        while bin(max, self.exponent) - bin(min, self.exponent) >= BINS as i64 {
+        while bin(max, self.exponent).saturating_sub(bin(min, self.exponent)) >= BINS as i64 {
             self.exponent += 1;
         }
         let first = bin(min, self.exponent);
@@ -104,7 +105,7 @@ impl Histogram {
         // What was counted lies inside the new bins: they reach as far as before, and further.
         let (mut counts, wider) = ([0u64; BINS], (self.exponent - old) as u32);
         for (i, count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-            let place = (self.first + i as i64).checked_shr(wider).unwrap_or(0);
+            let place = (self.first + i as i64) >> wider.min(63);
             if let Some(to) = counts.get_mut((place - first) as usize) {
                 *to += count;
             }

@@ -5,6 +5,7 @@
 pub mod arena;
 pub mod block;
 pub mod depthwise;
+pub mod fake_quant;
 pub mod finish;
 pub mod matrix;
 pub mod oracle;
