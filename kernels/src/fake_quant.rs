@@ -1,7 +1,7 @@
 //! Fake quantization, element by element: reals to the nearest reals that codes stand for, and gradients back.
 //!
-//! The loops are plain Rust over blocks of sixteen elements, compiled once with the features of each row, so that vectors are the
-//! compiler's. Every element takes the same float operations on every backend, none of them fused; sums of gradients have an
+//! The loops are plain Rust, compiled once with the features of each row, so that vectors are the compiler's; those with sums take blocks of
+//! sixteen elements. Every element takes the same float operations on every backend, none of them fused; sums of gradients have an
 //! order of their own, so bits do not depend on the backend.
 //!
 //! ```text
@@ -312,8 +312,8 @@ impl<F: Form> Work for Forward<F> {
         unsafe {
             let (x, out) = (run.x.add(start), run.out.add(start));
             match piece {
-                Piece::One(_, step) => reals::<F, _>(x, out, len, step),
-                Piece::Each => reals::<F, _>(x, out, len, Each(run.steps)),
+                Piece::One(_, step) => reals_of_one::<F>(x, out, len, step),
+                Piece::Each => reals_of_each::<F>(x, out, len, Each(run.steps)),
             }
         }
     }
@@ -346,8 +346,27 @@ unsafe fn pieces<W: Work>(run: &FakeQuantRun<'_>, work: W) {
     }
 }
 
+/// Elements of one channel. Two loops, since the compiler asks at run time whether its vectors overlap; of blocks it would make vectors
+/// across them.
 #[inline(always)]
-unsafe fn reals<F: Form, S: Steps>(x: *const f32, out: *mut f32, len: usize, steps: S) {
+unsafe fn reals_of_one<F: Form>(x: *const f32, out: *mut f32, len: usize, step: Step) {
+    // SAFETY: so many elements, of one slice or of two.
+    unsafe {
+        if core::ptr::eq(x, out) {
+            for i in 0..len {
+                *out.add(i) = F::real(*out.add(i), step);
+            }
+        } else {
+            for i in 0..len {
+                *out.add(i) = F::real(*x.add(i), step);
+            }
+        }
+    }
+}
+
+/// Elements of a channel each, in blocks: there are more slices than the compiler would ask about.
+#[inline(always)]
+unsafe fn reals_of_each<F: Form>(x: *const f32, out: *mut f32, len: usize, steps: Each<'_>) {
     let mut at = 0;
     // SAFETY: so many elements; a block is read before it is written, since it may be the same.
     unsafe {
