@@ -18,6 +18,9 @@ const CHANNELS: usize = 64;
 const MIN: f32 = -1.0;
 const MAX: f32 = 2.0;
 
+/// A loop over x and dy to an output, and the sum of its sums.
+type Plain<'a> = dyn Fn(&[f32], &[f32], &mut [f32]) -> f32 + 'a;
+
 fn reals(count: usize) -> Vec<f32> {
     let mut rng = Rng::new(1);
     // A few are beyond the range.
@@ -36,7 +39,7 @@ fn main() {
     let copied = copy.map(|ns| 8.0 * LARGE as f64 / ns);
     let levels = Levels::bits(8).expect("levels");
     let grid = Grid::from_range(MIN, MAX, levels).expect("a grid");
-    let mut row = |what: &str, fake: &FakeQuant, back: bool, plain: &dyn Fn(&[f32], &[f32], &mut [f32]) -> f32| {
+    let mut row = |what: &str, fake: &FakeQuant, back: bool, plain: &Plain<'_>| {
         let mut run = |count: usize| {
             bench.ns(&format!("training/{what}/{count}"), || {
                 let (x, dy, mut out) = (reals(count), reals(count), reals(count));

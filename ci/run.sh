@@ -131,7 +131,7 @@ else
     step aarch64-clippy aarch64 max clippy --all-targets -- -D warnings
 fi
 
-step benches cargo bench --bench kernel --bench gemm --bench pack --bench finish --bench layers -- --test
+step benches cargo bench --bench kernel --bench gemm --bench pack --bench finish --bench layers --bench training -- --test
 if [[ $(uname -m) != x86_64 ]]; then
     skip legacy-sse "another architecture"
 elif command -v objdump >/dev/null; then

@@ -162,8 +162,7 @@ impl FakeQuant<'_> {
         for vector in [inverse, low, high, first, last] {
             length("steps", scale.len(), vector.len())?;
         }
-        // A NaN fails the comparison.
-        let far = |step: &&f32| !(step.abs() <= 131_072.0);
+        let far = |step: &&f32| step.is_nan() || step.abs() > 131_072.0;
         match first.iter().chain(last).find(far) {
             Some(step) if form == FakeForm::Nearest => {
                 Err(Error::Real { argument: "steps", value: f64::from(*step) })

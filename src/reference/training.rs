@@ -114,7 +114,7 @@ impl TensorFlow {
 
 /// The largest integer up to `x`.
 fn floor(x: f32) -> f32 {
-    if !(x.abs() < 1e9) {
+    if x.is_nan() || x.abs() > 1e9 {
         return x;
     }
     let whole = x as i64;

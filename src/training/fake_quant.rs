@@ -146,7 +146,7 @@ impl FakeQuant {
     /// let fake = FakeQuant::tensorflow(&TensorFlowSpec::new(&[-1.0], &[1.0], Levels::bits(8)?))?;
     /// let mut x = [-2.0, -0.5, 0.0, 0.5, 2.0];
     /// fake.forward_in_place(&mut x)?;
-    /// assert_eq!(x, [-0.99607843, -0.5019608, 0.0, 0.5019608, 1.0039216]);
+    /// assert_eq!(x, [-0.9960785, -0.5019608, 0.0, 0.5019608, 1.0039216]);
     /// # Ok::<(), zeropoint::Error>(())
     /// ```
     pub fn tensorflow(spec: &TensorFlowSpec<'_>) -> Result<Self, Error> {

@@ -18,8 +18,8 @@ const PARTIAL: usize = 16;
 ///
 /// ```
 /// use zeropoint::training::{FakeQuant, FakeQuantSpec, Gradient, Gradients, Grid, Levels};
-/// let grid = Grid::new(0.5, 0, Levels::bits(2)?)?;
-/// let spec = FakeQuantSpec { gradient: Gradient::Learned, ..FakeQuantSpec::new(&[grid]) };
+/// let grids = [Grid::new(0.5, 0, Levels::bits(2)?)?];
+/// let spec = FakeQuantSpec { gradient: Gradient::Learned, ..FakeQuantSpec::new(&grids) };
 /// let fake = FakeQuant::new(&spec)?;
 /// let (mut dx, mut gradients) = ([0.0; 3], Gradients::new(&fake)?);
 /// fake.backward(&[-1.0, 0.625, 9.0], &[10.0, 4.0, 100.0], &mut dx, &mut gradients)?;
