@@ -68,4 +68,4 @@ peers() {
 show=all limit=3600 step peers peers
 
 show=all limit=7200 step benches-full cargo bench --features rayon \
-    --bench kernel --bench gemm --bench pack --bench finish --bench layers --bench threads
+    --bench kernel --bench gemm --bench pack --bench finish --bench layers --bench threads --bench training

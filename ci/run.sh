@@ -92,7 +92,7 @@ here() {
     ZEROPOINT_ONLY=$ZEROPOINT_EXPECT step test-release cargo test --release --features rayon
     show=all step digits cargo run --release --example digits
     step benches cargo bench --features rayon \
-        --bench kernel --bench gemm --bench pack --bench finish --bench layers --bench threads -- --test
+        --bench kernel --bench gemm --bench pack --bench finish --bench layers --bench threads --bench training -- --test
     if [[ $(uname -m) != x86_64 ]]; then
         skip legacy-sse "another architecture"
     elif command -v objdump >/dev/null; then

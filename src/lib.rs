@@ -17,6 +17,7 @@
 //! available, selected  backends; ZEROPOINT_BACKEND forces one          dispatch.rs
 //! layers               convolutions and what else a network has        layers/
 //! fixedpoint           functions of reals in integers                  fixedpoint.rs
+//! training             fake quantization, ranges, conversion           training/
 //! quant                scales and zero points from real numbers        quant.rs
 //! reference            the oracle: plain and slow                      reference.rs
 //! ```
@@ -52,6 +53,7 @@ mod pool;
 pub mod quant;
 pub mod reference;
 mod stages;
+pub mod training;
 
 pub use dispatch::{BACKEND_VARIABLE, explain, selected};
 pub use gemm::{Gemm, Options, Workspace, gemm};

@@ -5,6 +5,7 @@ use core::marker::PhantomData;
 use zeropoint_kernels::Error;
 
 use crate::stages::OutputCode;
+use crate::training::Grid;
 
 /// Which integer a tie is rounded to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -63,6 +64,40 @@ pub fn quantize_bias(real: f32, input_scale: f32, weight_scale: f32) -> Result<i
     Ok(nearest(bounded, Ties::Away) as i32)
 }
 
+/// What [`choose`] chooses.
+pub(crate) struct Chosen {
+    pub scale: f32,
+    /// From the smallest code to that of 0.
+    pub steps: i32,
+    /// The range was 0..=0.
+    pub degenerate: bool,
+}
+
+/// A scale and the place of 0 for reals in `min..=max`, extended to contain 0, and `steps` + 1 codes (semantics.md 8).
+pub(crate) fn choose(min: f32, max: f32, steps: i32) -> Result<Chosen, Error> {
+    // A NaN fails the comparison.
+    if !(min <= max && min.is_finite() && max.is_finite()) {
+        return Err(Error::RealRange { min, max });
+    }
+    let (low, high) = (f64::from(min.min(0.0)), f64::from(max.max(0.0)));
+    let exact = (high - low) / f64::from(steps);
+    // Counted from the smallest code, so that u8 and i8 agree; of the two ends the better conditioned.
+    let zero = if exact == 0.0 {
+        0.0
+    } else if low.abs() <= high.abs() {
+        -low / exact
+    } else {
+        f64::from(steps) - high / exact
+    };
+    let degenerate = low == high;
+    // A floor that keeps the reciprocal finite.
+    let scale = if degenerate { 1.0 } else { (exact as f32).max(f32::MIN_POSITIVE) };
+    if !scale.is_finite() {
+        return Err(Error::RealRange { min, max });
+    }
+    Ok(Chosen { scale, steps: (nearest(zero, Ties::Away) as i32).clamp(0, steps), degenerate })
+}
+
 /// How reals and codes of type `C` relate: `real = scale * (code - zero_point)` (paper, eq. 1).
 ///
 /// ```
@@ -104,27 +139,18 @@ impl<C: OutputCode> QuantParams<C> {
     /// # Errors
     /// [`Error::RealRange`] if the range is reversed, NaN or infinite.
     pub fn from_range(min: f32, max: f32) -> Result<Self, Error> {
-        // A NaN fails the comparison.
-        if !(min <= max && min.is_finite() && max.is_finite()) {
-            return Err(Error::RealRange { min, max });
-        }
-        let (low, high) = (f64::from(min.min(0.0)), f64::from(max.max(0.0)));
         let (first, last) = C::RANGE;
-        let steps = f64::from(last - first);
-        let exact = (high - low) / steps;
-        // Chosen in unsigned terms, so that u8 and i8 agree; of the two ends the better conditioned.
-        let unsigned = if exact == 0.0 {
-            0.0
-        } else if low.abs() <= high.abs() {
-            -low / exact
-        } else {
-            steps - high / exact
-        };
-        let zero_point = (nearest(unsigned, Ties::Away) as i32).clamp(0, last - first) + first;
-        let degenerate = low == high;
-        // A floor that keeps the reciprocal finite.
-        let scale = if degenerate { 1.0 } else { (exact as f32).max(f32::MIN_POSITIVE) };
-        Ok(Self { degenerate, ..Self::new(scale, zero_point)? })
+        let Chosen { scale, steps, degenerate } = choose(min, max, last - first)?;
+        Ok(Self { degenerate, ..Self::new(scale, first + steps)? })
+    }
+
+    /// With some of the codes of the type, the zero point among them.
+    pub(crate) fn of_grid(grid: &Grid) -> Result<Self, Error> {
+        let ((low, high), (min, max)) = (grid.codes(), C::RANGE);
+        if low < min || high > max {
+            return Err(Error::Clamp { low, high, min, max });
+        }
+        Ok(Self { low, high, degenerate: grid.is_degenerate(), ..Self::new(grid.scale(), grid.zero_point())? })
     }
 
     /// For weights of magnitude up to `largest`: symmetric, without the smallest code, so that the codes are

@@ -3,6 +3,7 @@
 use crate::block::{self, BlockRun};
 use crate::cpu::Features;
 use crate::depthwise::{self, DepthwiseRun};
+use crate::fake_quant::FakeQuantRun;
 use crate::finish::{Epilogue, TileAt};
 use crate::lanes::Lanes;
 use crate::microkernel::{Microkernel, Tile};
@@ -35,6 +36,7 @@ pub struct Row {
     pub(crate) depthwise: unsafe fn(&DepthwiseRun<'_>),
     pub(crate) dots: bool,
     pub(crate) pairwise: unsafe fn(&PairwiseRun<'_>),
+    pub(crate) fake_quant: unsafe fn(&FakeQuantRun<'_>),
 }
 
 impl Row {
@@ -94,6 +96,7 @@ pub const fn describe<K: Microkernel>() -> Row {
         depthwise: depthwise::run::<K>,
         dots: <K::Lanes as Lanes>::DOTS,
         pairwise: pairwise::run::<K>,
+        fake_quant: K::enter_fake_quant,
     }
 }
 

@@ -185,6 +185,30 @@ pub enum Error {
         /// Its upper end.
         max: f32,
     },
+    /// An element that is NaN or infinite.
+    NotFinite {
+        /// The slice.
+        argument: &'static str,
+        /// Which element.
+        index: usize,
+        /// Its value.
+        value: f32,
+    },
+    /// A number of a layer that integers cannot hold.
+    Layer {
+        /// The layer, cut to what fits.
+        layer: Name,
+        /// Which number.
+        argument: &'static str,
+        /// Of which output channel.
+        channel: usize,
+        /// Its value.
+        value: f64,
+        /// The smallest it may be.
+        low: f64,
+        /// The largest.
+        high: f64,
+    },
     /// Accumulation into an output that may be uninitialized.
     Uninitialized,
     /// A backend name that is unknown, or not available on this CPU.
@@ -285,6 +309,13 @@ impl fmt::Display for Error {
             Self::RealRange { min, max } => {
                 write!(f, "range: {min}..{max} is reversed, NaN, infinite or too wide")
             }
+            Self::NotFinite { argument, index, value } => {
+                write!(f, "{argument}: element {index} is {value}, which is no finite number")
+            }
+            Self::Layer { layer, argument, channel, value, low, high } => write!(
+                f,
+                "layer {layer}: {argument} of channel {channel} is {value:e}, outside {low:e}..={high:e}"
+            ),
             Self::Uninitialized => write!(f, "out: cannot accumulate into uninitialized memory"),
             Self::Backend { name, known } => {
                 let why = if known { "is not available on this CPU" } else { "is unknown" };

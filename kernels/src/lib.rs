@@ -14,6 +14,7 @@
 //!        -> finish sums to outputs, in the Lanes of the backend          finish.rs, ways.rs, scatter.rs, lanes.rs, rounding.rs
 //! Depthwise        a line of a depthwise convolution                      depthwise.rs
 //! Pairwise         two operands, element by element                       pairwise.rs
+//! FakeQuant        reals to those of codes, and gradients back            fake_quant.rs
 //! proof            rhs panels that carry a proof, and their search        proof/, matching.rs
 //! Backend          a row of the TABLE that this CPU can run              backend.rs, cpu.rs
 //! ```
@@ -36,6 +37,7 @@ mod cpu;
 mod depthwise;
 mod element;
 mod error;
+mod fake_quant;
 mod finish;
 mod job;
 mod lanes;
@@ -67,6 +69,7 @@ pub use cpu::Features;
 pub use depthwise::{Depthwise, DepthwiseForm, DepthwiseRun, DepthwiseShape, DepthwiseWeights};
 pub use element::{Code, Dest, Element};
 pub use error::{Error, Name};
+pub use fake_quant::{FakeForm, FakeGradient, FakeQuant, FakeQuantRun};
 pub use finish::{Epilogue, Finish, FloatBias, PerRow, Scale, TileAt};
 pub use job::{Job, Outlier, Outliers, Weights};
 pub use lanes::{Factor, Lanes, Rule};

@@ -3,6 +3,7 @@
 use crate::block::BlockRun;
 use crate::cpu::Features;
 use crate::depthwise::DepthwiseRun;
+use crate::fake_quant::FakeQuantRun;
 use crate::finish::{Epilogue, Finisher, RowTerms, TileAt};
 use crate::lanes::{Lanes, Rule};
 use crate::packing::PackRun;
@@ -173,6 +174,8 @@ pub unsafe trait Microkernel: Sized + 'static {
     unsafe fn enter_depthwise<F: Finisher<Self::Lanes>>(run: &DepthwiseRun<'_>);
     /// Takes two operands to one output by a rule.
     unsafe fn enter_pairwise<R: Rule>(run: &PairwiseRun<'_>);
+    /// Rounds reals to those of codes, or takes gradients back.
+    unsafe fn enter_fake_quant(run: &FakeQuantRun<'_>);
 }
 
 /// Writes the entries of a [`Microkernel`]: generic code, compiled with the kernel's features.
@@ -212,6 +215,12 @@ macro_rules! entries {
         unsafe fn enter_pairwise<R: $crate::lanes::Rule>(run: &$crate::pairwise::PairwiseRun<'_>) {
             // SAFETY: Features and the rest, promised by our caller.
             unsafe { $crate::pairwise::all::<Self::Lanes, R>(run) }
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn enter_fake_quant(run: &$crate::fake_quant::FakeQuantRun<'_>) {
+            // SAFETY: Features and the rest, promised by our caller.
+            unsafe { $crate::fake_quant::run(run) }
         }
 
         $(#[target_feature(enable = $feature)])?

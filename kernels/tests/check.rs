@@ -7,6 +7,7 @@
 mod common;
 
 use common::block::{Product, Zero};
+use common::fake_quant;
 use common::finish::finish;
 use common::matrix::{Fill, Layout};
 use common::pairwise::{self, RULES};
@@ -14,7 +15,8 @@ use common::panels::{Multiply, Packing, pack, tile};
 use common::stage::{Axis, Kind, Scaling};
 use common::{Arena, Place, Rng, Run, backends, walk};
 use zeropoint_kernels::{
-    Blocking, Dest, Error, Finish, MatMut, Multiplier, Operation, Pairwise, Rounding, Scale, Side,
+    Blocking, Dest, Error, FakeForm, FakeGradient, FakeQuant, Finish, MatMut, Multiplier, Operation, Pairwise,
+    Rounding, Scale, Side,
 };
 
 /// The largest K whose sums no operands can wrap: 33,025 * 255 * 255 < 2^31.
@@ -278,4 +280,45 @@ fn pairs_refused() {
         let sum = Pairwise { operation: Operation::Sum { by, negative: [false; 2] }, ..fine };
         assert_eq!(run(sum, [3, 3]), Err(Error::FixedPoint { multiplier: m, shift: s }));
     }
+}
+
+#[test]
+fn fake_quantization() {
+    walk("fake_quantization", Place::Heap, fake_quant::ends);
+}
+
+/// What are no steps is refused.
+#[test]
+fn fake_quantization_refused() {
+    let backend = backends()[0];
+    let fine = FakeQuant {
+        form: FakeForm::Nearest,
+        run: 2,
+        scale: &[1.0],
+        inverse: &[1.0],
+        low: &[-1.0],
+        high: &[1.0],
+        first: &[-1.0],
+        last: &[1.0],
+    };
+    let (x, mut y) = ([0.0; 4], [0.0; 4]);
+    assert_eq!(fine.forward(backend, &x, &mut y), Ok(()));
+    let length = |argument, expected, got| Err(Error::Length { argument, expected, got });
+    assert_eq!(fine.forward(backend, &x, &mut y[..3]), length("y", 4, 3));
+    let mut forward = |steps: FakeQuant<'_>| steps.forward(backend, &x, &mut y);
+    assert!(matches!(forward(FakeQuant { run: 0, ..fine }), Err(Error::Limit { argument: "run", .. })));
+    assert!(matches!(forward(FakeQuant { scale: &[], ..fine }), Err(Error::Limit { argument: "run", .. })));
+    assert_eq!(forward(FakeQuant { high: &[1.0; 2], ..fine }), length("steps", 1, 2));
+    for far in [f32::NAN, f32::INFINITY, -132_000.0] {
+        let refused = forward(FakeQuant { first: &[far], ..fine });
+        assert!(matches!(refused, Err(Error::Real { argument: "steps", .. })), "{far}");
+        // TensorFlow's forms take any.
+        assert_eq!(forward(FakeQuant { form: FakeForm::Divide, first: &[far], ..fine }), Ok(()));
+    }
+    let mut sums = [[0.0; 16]; 2];
+    let [a, b] = &mut sums;
+    let back = fine.backward(backend, FakeGradient::Index, [&x, &x[..3]], &mut y, [a, b]);
+    assert_eq!(back, length("dy", 4, 3));
+    let back = fine.backward(backend, FakeGradient::Index, [&x, &x], &mut y, [a, &mut b[..15]]);
+    assert_eq!(back, length("sums", 16, 15));
 }

@@ -9,6 +9,7 @@ mod common;
 
 use common::block::Product;
 use common::depthwise;
+use common::fake_quant;
 use common::finish::finish;
 use common::matrix::{Fill, Layout};
 use common::pairwise;
@@ -152,4 +153,9 @@ fn depthwise_lines() {
 #[test]
 fn pairs() {
     both_ends("pairs", pairwise::ends);
+}
+
+#[test]
+fn fake_quantization() {
+    both_ends("fake_quantization", fake_quant::ends);
 }

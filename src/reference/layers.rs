@@ -23,7 +23,7 @@ fn code<O: Output + OutputCode>(y: i128) -> O {
 }
 
 /// The nearest integer, ties as they say; x is the quotient of two f32. Far values stay far.
-fn nearest(x: f32, ties: Ties) -> i128 {
+pub(super) fn nearest(x: f32, ties: Ties) -> i128 {
     // As f64, a half can be added to any f32 that has a fraction.
     let magnitude = f64::from(x).abs().min(1e30);
     let up = (magnitude + 0.5) as i128;

@@ -7,6 +7,7 @@ mod conv;
 #[cfg(feature = "std")]
 mod functions;
 mod layers;
+mod training;
 
 pub use conv::{Image, Kernel, conv2d, depthwise_conv2d, transpose_conv2d};
 #[cfg(feature = "std")]
@@ -14,6 +15,7 @@ pub use functions::{logistic, softmax, tanh};
 pub use layers::{
     add, average_pool_2d, concat, dequantize, max_pool_2d, mean, mul, pad, quantize, relu, relu6, requantize, sub,
 };
+pub use training::{TensorFlow, channel_sums, fake_quant, fake_quant_gradients};
 use zeropoint_kernels::{Code, Element, Error, MatMut, Multiplier, Quantized, Rounding, ZeroPoint};
 
 use crate::stages::{FloatScale, PerAxis, Scaling, Stages};

@@ -6,6 +6,7 @@ pub mod arena;
 pub mod block;
 pub mod current;
 pub mod depthwise;
+pub mod fake_quant;
 pub mod finish;
 pub mod matrix;
 pub mod oracle;

@@ -1,0 +1,545 @@
+//! Fake quantization, element by element: reals to the nearest reals that codes stand for, and gradients back.
+//!
+//! The loops are plain Rust, compiled once with the features of each row, so that vectors are the compiler's; those with sums take blocks of
+//! sixteen elements. Every element takes the same float operations on every backend, none of them fused; sums of gradients have an
+//! order of their own, so bits do not depend on the backend.
+//!
+//! ```text
+//! Nearest    y = scale * half_away(clamp(x / scale, first, last))
+//! Divide     y = floor((clamp(x, low, high) - low) / scale   - first + 1/2) * scale
+//! Multiply   y = floor((clamp(x, low, high) - low) * inverse - first + 1/2) * scale
+//! ```
+//!
+//! Sums are 64-bit floats. Element i of a run goes to sum i % 16 of its channel, in order of i and of runs.
+
+use core::marker::PhantomData;
+
+use crate::Error;
+use crate::backend::Backend;
+
+/// Elements of a block, and sums a channel.
+const BLOCK: usize = 16;
+/// 1.5 * 2^23: beside it floats are integers, so that adding it rounds to the nearest, for |x| < 2^22.
+const MAGIC: f32 = 12_582_912.0;
+/// The largest float below 1/2. Adding 1/2 itself would round 0.49999997 up.
+const BELOW_HALF: f32 = 0.499_999_97;
+
+/// Where an element is rounded to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FakeForm {
+    /// To the nearest multiple of the scale, ties away from zero.
+    Nearest,
+    /// TensorFlow's form for a tensor: half up, counted from the lower end, by division.
+    Divide,
+    /// TensorFlow's form for channels: the same by multiplication.
+    Multiply,
+}
+
+/// Which gradients of the parameters are summed, and which elements pass theirs on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FakeGradient {
+    /// `low <= x <= high` passes; the sums are of dy below, and above.
+    Bounds,
+    /// The same, but dy is multiplied by 1 or 0, as TensorFlow does: what does not pass is -0 if dy is negative, and NaN if it is infinite.
+    Products,
+    /// `half_away(x / scale)` in `first..=last` passes; the sums are of dy below, and above.
+    Index,
+    /// The same passes; the sums are the gradients of the scale and of the zero point.
+    Learned,
+}
+
+/// Steps of one or several channels; a vector has an element a channel. Channels take turns, each for a run of elements.
+///
+/// ```
+/// use zeropoint_kernels::{FakeForm, FakeGradient, FakeQuant, available};
+/// // Codes 0..=4 of scale 0.5, and 1 stands for 0.
+/// let (low, high) = (&[-0.5], &[1.5]);
+/// let steps =
+///     FakeQuant { form: FakeForm::Nearest, run: 4, scale: &[0.5], inverse: &[2.0], low, high, first: &[-1.0], last: &[3.0] };
+/// let backend = available().next().unwrap();
+/// let (x, mut y, mut dx, mut sums) = ([-9.0, 0.2, 0.25, 1.6], [0.0; 4], [0.0; 4], [[0.0; 16]; 2]);
+/// steps.forward(backend, &x, &mut y)?;
+/// assert_eq!(y, [-0.5, 0.0, 0.5, 1.5]);
+/// let [below, above] = &mut sums;
+/// steps.backward(backend, FakeGradient::Bounds, [&x, &[1.0, 2.0, 3.0, 4.0]], &mut dx, [below, above])?;
+/// assert_eq!((dx, sums[0][0], sums[1][3]), ([0.0, 2.0, 3.0, 0.0], 1.0, 4.0));
+/// # Ok::<(), zeropoint_kernels::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct FakeQuant<'a> {
+    /// Where elements are rounded to.
+    pub form: FakeForm,
+    /// Elements before it is the next channel's turn.
+    pub run: usize,
+    /// The real difference between neighbours.
+    pub scale: &'a [f32],
+    /// What [`FakeForm::Multiply`] multiplies by.
+    pub inverse: &'a [f32],
+    /// The smallest real.
+    pub low: &'a [f32],
+    /// The largest.
+    pub high: &'a [f32],
+    /// Of [`FakeForm::Nearest`], the smallest multiple of the scale, at most 0; else the steps from the lower end to 0.
+    pub first: &'a [f32],
+    /// Of [`FakeForm::Nearest`], the largest multiple, at least 0. Both are integers within 2^17 of zero.
+    pub last: &'a [f32],
+}
+
+/// Work on elements, everything checked. Made by [`FakeQuant`].
+#[derive(Clone, Copy, Debug)]
+pub struct FakeQuantRun<'a> {
+    steps: &'a FakeQuant<'a>,
+    len: usize,
+    x: *const f32,
+    /// y, or dx; may be `x`.
+    out: *mut f32,
+    back: Option<Back>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Back {
+    gradient: FakeGradient,
+    dy: *const f32,
+    sums: [*mut f64; 2],
+}
+
+impl FakeQuant<'_> {
+    /// Rounds as many elements as there are. Allocates nothing.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if slices differ in length; [`Error::Limit`] for a run of 0, [`Error::Real`] for steps of
+    /// [`FakeForm::Nearest`] beyond 2^17.
+    pub fn forward(&self, backend: Backend, x: &[f32], y: &mut [f32]) -> Result<(), Error> {
+        self.check()?;
+        length("y", x.len(), y.len())?;
+        self.go(backend, x.as_ptr(), y.as_mut_ptr(), x.len(), None);
+        Ok(())
+    }
+
+    /// [`FakeQuant::forward`] where the elements are.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn forward_in_place(&self, backend: Backend, x: &mut [f32]) -> Result<(), Error> {
+        self.check()?;
+        let out = x.as_mut_ptr();
+        self.go(backend, out, out, x.len(), None);
+        Ok(())
+    }
+
+    /// Gradients of as many elements, x and dy, to dx; adds those of parameters to the sums.
+    ///
+    /// # Errors
+    /// As [`FakeQuant::forward`]; the sums have the length of [`FakeQuant::sums`].
+    pub fn backward(
+        &self,
+        backend: Backend,
+        gradient: FakeGradient,
+        [x, dy]: [&[f32]; 2],
+        dx: &mut [f32],
+        [first, second]: [&mut [f64]; 2],
+    ) -> Result<(), Error> {
+        self.check()?;
+        length("dy", x.len(), dy.len())?;
+        length("dx", x.len(), dx.len())?;
+        length("sums", self.sums(), first.len())?;
+        length("sums", self.sums(), second.len())?;
+        let back = Back { gradient, dy: dy.as_ptr(), sums: [first.as_mut_ptr(), second.as_mut_ptr()] };
+        self.go(backend, x.as_ptr(), dx.as_mut_ptr(), x.len(), Some(back));
+        Ok(())
+    }
+
+    /// How many sums of each kind there are: one a channel if its run is a single element, else sixteen.
+    pub fn sums(&self) -> usize {
+        if self.run == 1 { self.scale.len() } else { self.scale.len().saturating_mul(BLOCK) }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let Self { form, run, scale, inverse, low, high, first, last } = *self;
+        if run == 0 || scale.is_empty() {
+            return Err(Error::Limit { argument: "run", value: 0, low: 1, high: usize::MAX });
+        }
+        for vector in [inverse, low, high, first, last] {
+            length("steps", scale.len(), vector.len())?;
+        }
+        let far = |step: &&f32| step.is_nan() || step.abs() > 131_072.0;
+        match first.iter().chain(last).find(far) {
+            Some(step) if form == FakeForm::Nearest => {
+                Err(Error::Real { argument: "steps", value: f64::from(*step) })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn go(&self, backend: Backend, x: *const f32, out: *mut f32, len: usize, back: Option<Back>) {
+        let run = FakeQuantRun { steps: self, len, x, out, back };
+        // SAFETY: Features: the backend exists, so the CPU has them. FakeQuant: lengths are checked, and all is borrowed until the
+        // call returns.
+        unsafe { (backend.row().fake_quant)(&run) };
+    }
+}
+
+fn length(argument: &'static str, expected: usize, got: usize) -> Result<(), Error> {
+    if expected == got { Ok(()) } else { Err(Error::Length { argument, expected, got }) }
+}
+
+/// Runs.
+///
+/// # Safety
+/// * **Features** of the kernel whose entry calls this.
+/// * **FakeQuant**: `run` was made by [`FakeQuant`], and the memory it points to is still borrowed.
+#[inline(always)]
+pub(crate) unsafe fn run(run: &FakeQuantRun<'_>) {
+    // SAFETY: our caller's clauses.
+    unsafe {
+        match (run.back, run.steps.form) {
+            (None, FakeForm::Nearest) => pieces(run, Forward::<Nearest>(PhantomData)),
+            (None, FakeForm::Divide) => pieces(run, Forward::<TensorFlow<true>>(PhantomData)),
+            (None, FakeForm::Multiply) => pieces(run, Forward::<TensorFlow<false>>(PhantomData)),
+            (Some(back), _) => match back.gradient {
+                FakeGradient::Bounds => pieces(run, Backward::<Bounds>(back, PhantomData)),
+                FakeGradient::Products => pieces(run, Backward::<Products>(back, PhantomData)),
+                FakeGradient::Index => pieces(run, Backward::<Index>(back, PhantomData)),
+                FakeGradient::Learned => pieces(run, Backward::<Learned>(back, PhantomData)),
+            },
+        }
+    }
+}
+
+/// The steps of one element.
+#[derive(Clone, Copy)]
+struct Step {
+    scale: f32,
+    inverse: f32,
+    low: f32,
+    high: f32,
+    first: f32,
+    last: f32,
+}
+
+/// Steps of the elements of a run.
+trait Steps: Copy {
+    /// Those of element `i` of the run.
+    unsafe fn at(self, i: usize) -> Step;
+}
+
+/// The same for all.
+impl Steps for Step {
+    #[inline(always)]
+    unsafe fn at(self, _: usize) -> Step {
+        self
+    }
+}
+
+/// One channel an element.
+#[derive(Clone, Copy)]
+struct Each<'a>(&'a FakeQuant<'a>);
+
+impl Steps for Each<'_> {
+    #[inline(always)]
+    unsafe fn at(self, i: usize) -> Step {
+        let FakeQuant { scale, inverse, low, high, first, last, .. } = *self.0;
+        let of = |vector: &[f32]| {
+            // SAFETY: FakeQuant: there are as many channels.
+            unsafe { *vector.get_unchecked(i) }
+        };
+        Step {
+            scale: of(scale),
+            inverse: of(inverse),
+            low: of(low),
+            high: of(high),
+            first: of(first),
+            last: of(last),
+        }
+    }
+}
+
+/// A form, as a type.
+trait Form {
+    fn real(x: f32, step: Step) -> f32;
+}
+
+/// `x / scale`, clamped to the steps there are, and that rounded; of a NaN the first.
+#[inline(always)]
+fn nearest(ratio: f32, step: Step) -> f32 {
+    let clamped = if ratio > step.first { ratio } else { step.first };
+    let clamped = if clamped < step.last { clamped } else { step.last };
+    let away = f32::from_bits(clamped.to_bits() & 0x8000_0000 | BELOW_HALF.to_bits());
+    // SAFETY: `check` keeps steps within 2^17, so this is no NaN, and far from the ends of an i32.
+    let whole: i32 = unsafe { (clamped + away).to_int_unchecked() };
+    whole as f32
+}
+
+struct Nearest;
+impl Form for Nearest {
+    #[inline(always)]
+    fn real(x: f32, step: Step) -> f32 {
+        let y = step.scale * nearest(x / step.scale, step);
+        if x.is_nan() { x } else { y }
+    }
+}
+
+struct TensorFlow<const DIVIDE: bool>;
+impl<const DIVIDE: bool> Form for TensorFlow<DIVIDE> {
+    #[inline(always)]
+    fn real(x: f32, step: Step) -> f32 {
+        let clamped = if x > step.high { step.high } else { x };
+        let clamped = if clamped < step.low { step.low } else { clamped };
+        let above = clamped - step.low;
+        let steps = if DIVIDE { above / step.scale } else { above * step.inverse };
+        let steps = steps - step.first + 0.5;
+        // The floor; of what is infinite or NaN, itself.
+        let whole = steps + MAGIC - MAGIC;
+        let whole = if whole > steps { whole - 1.0 } else { whole };
+        whole * step.scale
+    }
+}
+
+/// What is done to pieces. No closure: on its own, that would be compiled without the kernel's features.
+trait Work {
+    /// Takes `len` elements from `start` on.
+    unsafe fn piece(&self, run: &FakeQuantRun<'_>, start: usize, len: usize, piece: Piece);
+}
+
+/// Rounds by a form.
+struct Forward<F>(PhantomData<F>);
+
+impl<F: Form> Work for Forward<F> {
+    #[inline(always)]
+    unsafe fn piece(&self, run: &FakeQuantRun<'_>, start: usize, len: usize, piece: Piece) {
+        // SAFETY: our caller's clauses: pieces are parts of both slices.
+        unsafe {
+            let (x, out) = (run.x.add(start), run.out.add(start));
+            match piece {
+                Piece::One(_, step) => reals_of_one::<F>(x, out, len, step),
+                Piece::Each => reals_of_each::<F>(x, out, len, Each(run.steps)),
+            }
+        }
+    }
+}
+
+/// Whose steps a piece of the elements takes.
+enum Piece {
+    /// Those of this channel.
+    One(usize, Step),
+    /// Those of all channels, an element each.
+    Each,
+}
+
+/// Does the work of all pieces.
+#[inline(always)]
+unsafe fn pieces<W: Work>(run: &FakeQuantRun<'_>, work: W) {
+    let channels = run.steps.scale.len();
+    let single = run.steps.run == 1 && channels > 1;
+    let most = if single { channels } else { run.steps.run };
+    let (mut start, mut channel) = (0, 0);
+    while start < run.len {
+        let len = most.min(run.len - start);
+        // SAFETY: a channel there is; our caller's clauses.
+        unsafe {
+            let piece = if single { Piece::Each } else { Piece::One(channel, Each(run.steps).at(channel)) };
+            work.piece(run, start, len, piece);
+        }
+        channel = if channel + 1 == channels { 0 } else { channel + 1 };
+        start += len;
+    }
+}
+
+/// Elements of one channel. Two loops, since the compiler asks at run time whether its vectors overlap; of blocks it would make vectors
+/// across them.
+#[inline(always)]
+unsafe fn reals_of_one<F: Form>(x: *const f32, out: *mut f32, len: usize, step: Step) {
+    // SAFETY: so many elements, of one slice or of two.
+    unsafe {
+        if core::ptr::eq(x, out) {
+            for i in 0..len {
+                *out.add(i) = F::real(*out.add(i), step);
+            }
+        } else {
+            for i in 0..len {
+                *out.add(i) = F::real(*x.add(i), step);
+            }
+        }
+    }
+}
+
+/// Elements of a channel each, in blocks: there are more slices than the compiler would ask about.
+#[inline(always)]
+unsafe fn reals_of_each<F: Form>(x: *const f32, out: *mut f32, len: usize, steps: Each<'_>) {
+    let mut at = 0;
+    // SAFETY: so many elements; a block is read before it is written, since it may be the same.
+    unsafe {
+        while len - at >= BLOCK {
+            let mut block = x.add(at).cast::<[f32; BLOCK]>().read_unaligned();
+            for (i, x) in block.iter_mut().enumerate() {
+                *x = F::real(*x, steps.at(at + i));
+            }
+            out.add(at).cast::<[f32; BLOCK]>().write_unaligned(block);
+            at += BLOCK;
+        }
+        while at < len {
+            *out.add(at) = F::real(*x.add(at), steps.at(at));
+            at += 1;
+        }
+    }
+}
+
+/// What an element does to the gradients: dx, and what both sums gain.
+type Gains = (f32, [f64; 2]);
+
+/// A kind of gradient, as a type.
+trait Gradient {
+    fn gains(x: f32, dy: f32, step: Step) -> Gains;
+}
+
+/// `x` if so, else zero.
+#[inline(always)]
+fn only(x: f32, so: bool) -> f32 {
+    if so { x } else { 0.0 }
+}
+
+struct Bounds;
+impl Gradient for Bounds {
+    #[inline(always)]
+    fn gains(x: f32, dy: f32, step: Step) -> Gains {
+        let dx = only(dy, x >= step.low && x <= step.high);
+        (dx, [only(dy, x < step.low).into(), only(dy, x > step.high).into()])
+    }
+}
+
+struct Products;
+impl Gradient for Products {
+    #[inline(always)]
+    fn gains(x: f32, dy: f32, step: Step) -> Gains {
+        let product = |so: bool| dy * if so { 1.0 } else { 0.0 };
+        let dx = product(x >= step.low && x <= step.high);
+        (dx, [product(x < step.low).into(), product(x > step.high).into()])
+    }
+}
+
+struct Index;
+impl Gradient for Index {
+    #[inline(always)]
+    fn gains(x: f32, dy: f32, step: Step) -> Gains {
+        let ratio = x / step.scale;
+        // Ties go away from zero, so a half is beyond the end; with both integers below 2^17, a half more is a float.
+        let (low, high) = (step.first - 0.5, step.last + 0.5);
+        let dx = only(dy, ratio > low && ratio < high);
+        (dx, [only(dy, ratio <= low).into(), only(dy, ratio >= high).into()])
+    }
+}
+
+struct Learned;
+impl Gradient for Learned {
+    #[inline(always)]
+    fn gains(x: f32, dy: f32, step: Step) -> Gains {
+        let ratio = x / step.scale;
+        let (low, high) = (step.first - 0.5, step.last + 0.5);
+        let inside = ratio > low && ratio < high;
+        let outside = ratio <= low || ratio >= high;
+        let rest = nearest(ratio, step) - ratio;
+        let end = if ratio <= low { step.first } else { step.last };
+        let by_scale = if inside { rest } else { only(end, outside) };
+        let by_zero_point = only(-step.scale, outside);
+        let dy_wide = f64::from(dy);
+        // A product of two f32 is exact in f64. What is no number gains nothing, whatever dy is.
+        let scale = dy_wide * f64::from(by_scale);
+        let zero_point = dy_wide * f64::from(by_zero_point);
+        let gain = |product: f64, so: bool| if so { product } else { 0.0 };
+        (only(dy, inside), [gain(scale, inside || outside), gain(zero_point, outside)])
+    }
+}
+
+/// Takes gradients of a kind back.
+struct Backward<G>(Back, PhantomData<G>);
+
+impl<G: Gradient> Work for Backward<G> {
+    #[inline(always)]
+    unsafe fn piece(&self, run: &FakeQuantRun<'_>, start: usize, len: usize, piece: Piece) {
+        let back = self.0;
+        // SAFETY: our caller's clauses: pieces are parts of all slices, and there are sums for each channel.
+        unsafe {
+            let from = [run.x.add(start), back.dy.add(start)];
+            let dx = run.out.add(start);
+            let (mut at, [first, second]) = (0, back.sums);
+            match piece {
+                Piece::Each => {
+                    while len - at >= BLOCK {
+                        let to = [first, second].map(|sums| sums.add(at).cast::<[f64; BLOCK]>());
+                        let mut sums = to.map(|sums| sums.read());
+                        gains::<G, _>(from, dx, at, &mut sums, Each(run.steps));
+                        to[0].write(sums[0]);
+                        to[1].write(sums[1]);
+                        at += BLOCK;
+                    }
+                    while at < len {
+                        let sums = [&mut *first.add(at), &mut *second.add(at)];
+                        gain::<G>(from, dx, at, sums, Each(run.steps).at(at));
+                        at += 1;
+                    }
+                }
+                Piece::One(channel, step) => {
+                    let several = if run.steps.run == 1 { 1 } else { BLOCK };
+                    let [first, second] = [first, second].map(|sums| sums.add(channel * several));
+                    if len >= BLOCK {
+                        let to = [first, second].map(|sums| sums.cast::<[f64; BLOCK]>());
+                        let mut sums = to.map(|sums| sums.read());
+                        while len - at >= BLOCK {
+                            gains::<G, _>(from, dx, at, &mut sums, step);
+                            at += BLOCK;
+                        }
+                        to[0].write(sums[0]);
+                        to[1].write(sums[1]);
+                    }
+                    let mut i = 0;
+                    while at < len {
+                        gain::<G>(from, dx, at, [&mut *first.add(i), &mut *second.add(i)], step);
+                        (at, i) = (at + 1, i + 1);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A block at `at`.
+#[inline(always)]
+unsafe fn gains<G: Gradient, S: Steps>(
+    [x, dy]: [*const f32; 2],
+    dx: *mut f32,
+    at: usize,
+    sums: &mut [[f64; BLOCK]; 2],
+    steps: S,
+) {
+    // SAFETY: our caller's: a block of each.
+    unsafe {
+        let x = x.add(at).cast::<[f32; BLOCK]>().read_unaligned();
+        let dy = dy.add(at).cast::<[f32; BLOCK]>().read_unaligned();
+        let mut out = [0.0; BLOCK];
+        for i in 0..BLOCK {
+            let (dx, [first, second]) = G::gains(x[i], dy[i], steps.at(at + i));
+            out[i] = dx;
+            sums[0][i] += first;
+            sums[1][i] += second;
+        }
+        dx.add(at).cast::<[f32; BLOCK]>().write_unaligned(out);
+    }
+}
+
+/// One element at `at`.
+#[inline(always)]
+unsafe fn gain<G: Gradient>(
+    [x, dy]: [*const f32; 2],
+    dx: *mut f32,
+    at: usize,
+    [first, second]: [&mut f64; 2],
+    step: Step,
+) {
+    // SAFETY: our caller's: an element of each.
+    unsafe {
+        let (gradient, gains) = G::gains(*x.add(at), *dy.add(at), step);
+        *dx.add(at) = gradient;
+        *first += gains[0];
+        *second += gains[1];
+    }
+}

@@ -1,0 +1,88 @@
+//! Reals to those of codes, and gradients back, of few elements and many.
+
+use zeropoint_kernels::{FakeForm, FakeGradient, FakeQuant};
+
+use super::{Arena, Run};
+
+/// What the kernel computes of an element, of one step or another.
+fn define(form: FakeForm, x: f32, [scale, inverse, low, high, first, last]: [f32; 6]) -> f32 {
+    if form == FakeForm::Nearest {
+        return if x.is_nan() { x } else { scale * ((x / scale).clamp(first, last).round() + 0.0) };
+    }
+    let above = if x.is_nan() { x } else { x.min(high).max(low) - low };
+    let steps = if form == FakeForm::Divide { above / scale } else { above * inverse };
+    (steps - first + 0.5).floor() * scale
+}
+
+fn bits(x: f32) -> u32 {
+    if x.is_nan() { f32::NAN } else { x }.to_bits()
+}
+
+/// Runs of 1 and more of one channel and of several, whose memory ends with the last element.
+pub fn ends(run: &Run) {
+    let rng = &run.rng;
+    for len in 0..=65 {
+        for (channels, each) in [(1, usize::MAX), (1, 1), (3, 1), (16, 1), (33, 1), (2, 16), (3, 21)] {
+            let form = rng.pick(&[FakeForm::Nearest, FakeForm::Divide, FakeForm::Multiply]);
+            let gradient = rng.pick(&[
+                FakeGradient::Bounds,
+                FakeGradient::Products,
+                FakeGradient::Index,
+                FakeGradient::Learned,
+            ]);
+            run.case(format_args!("{form:?}, {gradient:?}, {len} elements of {channels} channels, {each} each"));
+            let arena = Arena::new(run.place);
+            let steps: Vec<[f32; 6]> = (0..channels)
+                .map(|_| {
+                    let (scale, first) = (rng.real(-3, 3), -rng.within(0, 100));
+                    let last = first + 100;
+                    let (low, high) = (scale * first as f32, scale * last as f32);
+                    let zero = if form == FakeForm::Nearest { first } else { -first };
+                    [scale, 1.0 / scale, low, high, zero as f32, last as f32]
+                })
+                .collect();
+            let vectors: [&[f32]; 6] = core::array::from_fn(|i| &*arena.slice(channels, |c| steps[c][i]));
+            let [scale, inverse, low, high, first, last] = vectors;
+            let spec = FakeQuant { form, run: each, scale, inverse, low, high, first, last };
+            let x = &*arena
+                .slice(len, |_| if rng.one_in(9) { f32::NAN } else { rng.within(-3000, 3000) as f32 / 16.0 });
+            let dy = &*arena.slice(len, |_| rng.real(-9, 9));
+            let [y, there, dx] = [0; 3].map(|_| arena.slice(len, |i| x[i]));
+            let [a, b] = [0; 2].map(|_| arena.slice(spec.sums(), |_| 0.5f64));
+            let done = spec
+                .forward(run.backend, x, y)
+                .and_then(|()| spec.forward_in_place(run.backend, there))
+                .and_then(|()| spec.backward(run.backend, gradient, [x, dy], dx, [a, b]));
+            if let Err(error) = done {
+                run.fail(format_args!("{error}"));
+            }
+            run.check_margins(&arena);
+            for i in 0..len {
+                let step = steps[if each == usize::MAX { 0 } else { i / each % channels }];
+                let expected = define(form, x[i], step);
+                if [y[i], there[i]].map(bits) != [bits(expected); 2] {
+                    run.fail(format_args!("element {i}, {}, is {} and {}, not {expected}", x[i], y[i], there[i]));
+                }
+                let [_, _, low, high, ..] = step;
+                if gradient == FakeGradient::Bounds
+                    && dx[i] != if (low..=high).contains(&x[i]) { dy[i] } else { 0.0 }
+                {
+                    run.fail(format_args!("element {i}, {} with {}, has the gradient {}", x[i], dy[i], dx[i]));
+                }
+            }
+            if gradient == FakeGradient::Bounds {
+                // Few enough, and small enough, for f64 to be exact in any order.
+                let step = |i: usize| steps[if each == usize::MAX { 0 } else { i / each % channels }];
+                let sum = |beyond: &dyn Fn(usize) -> bool| -> f64 {
+                    (0..len).filter(|i| beyond(*i)).map(|i| f64::from(dy[i])).sum()
+                };
+                let start = 0.5 * spec.sums() as f64;
+                let expected = [sum(&|i| x[i] < step(i)[2]), sum(&|i| x[i] > step(i)[3])].map(|sum| sum + start);
+                let got = [a.iter().sum::<f64>(), b.iter().sum()];
+                if got != expected {
+                    run.fail(format_args!("sums are {got:?}, not {expected:?}"));
+                }
+            }
+        }
+    }
+}
