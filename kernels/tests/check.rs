@@ -321,4 +321,9 @@ fn fake_quantization_refused() {
     assert_eq!(back, length("dy", 4, 3));
     let back = fine.backward(backend, FakeGradient::Index, [&x, &x], &mut y, [a, &mut b[..15]]);
     assert_eq!(back, length("sums", 16, 15));
+    // Of whatever form, gradients of steps round to them.
+    let steps = FakeQuant { form: FakeForm::Divide, last: &[f32::NAN], ..fine };
+    let mut back = |gradient| steps.backward(backend, gradient, [&x, &x], &mut y, [&mut *a, &mut *b]);
+    assert_eq!(back(FakeGradient::Index), Ok(()));
+    assert!(matches!(back(FakeGradient::Learned), Err(Error::Real { argument: "steps", .. })));
 }

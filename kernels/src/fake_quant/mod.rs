@@ -12,7 +12,11 @@
 //!
 //! Sums are 64-bit floats. Element i of a run goes to sum i % 16 of its channel, in order of i and of runs.
 
+mod gradients;
+
 use core::marker::PhantomData;
+
+use gradients::{Backward, Bounds, Index, Learned, Products};
 
 use crate::Error;
 use crate::backend::Backend;
@@ -110,7 +114,7 @@ impl FakeQuant<'_> {
     /// [`Error::Length`] if slices differ in length; [`Error::Limit`] for a run of 0, [`Error::Real`] for steps of
     /// [`FakeForm::Nearest`] beyond 2^17.
     pub fn forward(&self, backend: Backend, x: &[f32], y: &mut [f32]) -> Result<(), Error> {
-        self.check()?;
+        self.check(self.form == FakeForm::Nearest)?;
         length("y", x.len(), y.len())?;
         self.go(backend, x.as_ptr(), y.as_mut_ptr(), x.len(), None);
         Ok(())
@@ -121,7 +125,7 @@ impl FakeQuant<'_> {
     /// # Errors
     /// As there.
     pub fn forward_in_place(&self, backend: Backend, x: &mut [f32]) -> Result<(), Error> {
-        self.check()?;
+        self.check(self.form == FakeForm::Nearest)?;
         let out = x.as_mut_ptr();
         self.go(backend, out, out, x.len(), None);
         Ok(())
@@ -130,7 +134,8 @@ impl FakeQuant<'_> {
     /// Gradients of as many elements, x and dy, to dx; adds those of parameters to the sums.
     ///
     /// # Errors
-    /// As [`FakeQuant::forward`]; the sums have the length of [`FakeQuant::sums`].
+    /// As [`FakeQuant::forward`], where [`FakeGradient::Learned`] takes no steps beyond 2^17 either; the sums have the length of
+    /// [`FakeQuant::sums`].
     pub fn backward(
         &self,
         backend: Backend,
@@ -139,7 +144,7 @@ impl FakeQuant<'_> {
         dx: &mut [f32],
         [first, second]: [&mut [f64]; 2],
     ) -> Result<(), Error> {
-        self.check()?;
+        self.check(gradient == FakeGradient::Learned)?;
         length("dy", x.len(), dy.len())?;
         length("dx", x.len(), dx.len())?;
         length("sums", self.sums(), first.len())?;
@@ -154,8 +159,9 @@ impl FakeQuant<'_> {
         if self.run == 1 { self.scale.len() } else { self.scale.len().saturating_mul(BLOCK) }
     }
 
-    fn check(&self) -> Result<(), Error> {
-        let Self { form, run, scale, inverse, low, high, first, last } = *self;
+    /// `rounds` if steps become integers.
+    fn check(&self, rounds: bool) -> Result<(), Error> {
+        let Self { run, scale, inverse, low, high, first, last, .. } = *self;
         if run == 0 || scale.is_empty() {
             return Err(Error::Limit { argument: "run", value: 0, low: 1, high: usize::MAX });
         }
@@ -164,9 +170,7 @@ impl FakeQuant<'_> {
         }
         let far = |step: &&f32| step.is_nan() || step.abs() > 131_072.0;
         match first.iter().chain(last).find(far) {
-            Some(step) if form == FakeForm::Nearest => {
-                Err(Error::Real { argument: "steps", value: f64::from(*step) })
-            }
+            Some(step) if rounds => Err(Error::Real { argument: "steps", value: f64::from(*step) }),
             _ => Ok(()),
         }
     }
@@ -187,7 +191,8 @@ fn length(argument: &'static str, expected: usize, got: usize) -> Result<(), Err
 ///
 /// # Safety
 /// * **Features** of the kernel whose entry calls this.
-/// * **FakeQuant**: `run` was made by [`FakeQuant`], and the memory it points to is still borrowed.
+/// * **FakeQuant**: `run` was made by [`FakeQuant`], which checked lengths, and that steps which are rounded are within 2^17; the
+///   memory it points to is still borrowed.
 #[inline(always)]
 pub(crate) unsafe fn run(run: &FakeQuantRun<'_>) {
     // SAFETY: our caller's clauses.
@@ -197,10 +202,10 @@ pub(crate) unsafe fn run(run: &FakeQuantRun<'_>) {
             (None, FakeForm::Divide) => pieces(run, Forward::<TensorFlow<true>>(PhantomData)),
             (None, FakeForm::Multiply) => pieces(run, Forward::<TensorFlow<false>>(PhantomData)),
             (Some(back), _) => match back.gradient {
-                FakeGradient::Bounds => pieces(run, Backward::<Bounds>(back, PhantomData)),
-                FakeGradient::Products => pieces(run, Backward::<Products>(back, PhantomData)),
-                FakeGradient::Index => pieces(run, Backward::<Index>(back, PhantomData)),
-                FakeGradient::Learned => pieces(run, Backward::<Learned>(back, PhantomData)),
+                FakeGradient::Bounds => pieces(run, Backward::<Bounds>::new(back)),
+                FakeGradient::Products => pieces(run, Backward::<Products>::new(back)),
+                FakeGradient::Index => pieces(run, Backward::<Index>::new(back)),
+                FakeGradient::Learned => pieces(run, Backward::<Learned>::new(back)),
             },
         }
     }
@@ -265,7 +270,7 @@ fn nearest(ratio: f32, step: Step) -> f32 {
     let clamped = if ratio > step.first { ratio } else { step.first };
     let clamped = if clamped < step.last { clamped } else { step.last };
     let away = f32::from_bits(clamped.to_bits() & 0x8000_0000 | BELOW_HALF.to_bits());
-    // SAFETY: `check` keeps steps within 2^17, so this is no NaN, and far from the ends of an i32.
+    // SAFETY: FakeQuant: steps are within 2^17 where this is called, so it is no NaN, and far from the ends of an i32.
     let whole: i32 = unsafe { (clamped + away).to_int_unchecked() };
     whole as f32
 }
@@ -381,165 +386,5 @@ unsafe fn reals_of_each<F: Form>(x: *const f32, out: *mut f32, len: usize, steps
             *out.add(at) = F::real(*x.add(at), steps.at(at));
             at += 1;
         }
-    }
-}
-
-/// What an element does to the gradients: dx, and what both sums gain.
-type Gains = (f32, [f64; 2]);
-
-/// A kind of gradient, as a type.
-trait Gradient {
-    fn gains(x: f32, dy: f32, step: Step) -> Gains;
-}
-
-/// `x` if so, else zero.
-#[inline(always)]
-fn only(x: f32, so: bool) -> f32 {
-    if so { x } else { 0.0 }
-}
-
-struct Bounds;
-impl Gradient for Bounds {
-    #[inline(always)]
-    fn gains(x: f32, dy: f32, step: Step) -> Gains {
-        let dx = only(dy, x >= step.low && x <= step.high);
-        (dx, [only(dy, x < step.low).into(), only(dy, x > step.high).into()])
-    }
-}
-
-struct Products;
-impl Gradient for Products {
-    #[inline(always)]
-    fn gains(x: f32, dy: f32, step: Step) -> Gains {
-        let product = |so: bool| dy * if so { 1.0 } else { 0.0 };
-        let dx = product(x >= step.low && x <= step.high);
-        (dx, [product(x < step.low).into(), product(x > step.high).into()])
-    }
-}
-
-struct Index;
-impl Gradient for Index {
-    #[inline(always)]
-    fn gains(x: f32, dy: f32, step: Step) -> Gains {
-        let ratio = x / step.scale;
-        // Ties go away from zero, so a half is beyond the end; with both integers below 2^17, a half more is a float.
-        let (low, high) = (step.first - 0.5, step.last + 0.5);
-        let dx = only(dy, ratio > low && ratio < high);
-        (dx, [only(dy, ratio <= low).into(), only(dy, ratio >= high).into()])
-    }
-}
-
-struct Learned;
-impl Gradient for Learned {
-    #[inline(always)]
-    fn gains(x: f32, dy: f32, step: Step) -> Gains {
-        let ratio = x / step.scale;
-        let (low, high) = (step.first - 0.5, step.last + 0.5);
-        let inside = ratio > low && ratio < high;
-        let outside = ratio <= low || ratio >= high;
-        let rest = nearest(ratio, step) - ratio;
-        let end = if ratio <= low { step.first } else { step.last };
-        let by_scale = if inside { rest } else { only(end, outside) };
-        let by_zero_point = only(-step.scale, outside);
-        let dy_wide = f64::from(dy);
-        // A product of two f32 is exact in f64. What is no number gains nothing, whatever dy is.
-        let scale = dy_wide * f64::from(by_scale);
-        let zero_point = dy_wide * f64::from(by_zero_point);
-        let gain = |product: f64, so: bool| if so { product } else { 0.0 };
-        (only(dy, inside), [gain(scale, inside || outside), gain(zero_point, outside)])
-    }
-}
-
-/// Takes gradients of a kind back.
-struct Backward<G>(Back, PhantomData<G>);
-
-impl<G: Gradient> Work for Backward<G> {
-    #[inline(always)]
-    unsafe fn piece(&self, run: &FakeQuantRun<'_>, start: usize, len: usize, piece: Piece) {
-        let back = self.0;
-        // SAFETY: our caller's clauses: pieces are parts of all slices, and there are sums for each channel.
-        unsafe {
-            let from = [run.x.add(start), back.dy.add(start)];
-            let dx = run.out.add(start);
-            let (mut at, [first, second]) = (0, back.sums);
-            match piece {
-                Piece::Each => {
-                    while len - at >= BLOCK {
-                        let to = [first, second].map(|sums| sums.add(at).cast::<[f64; BLOCK]>());
-                        let mut sums = to.map(|sums| sums.read());
-                        gains::<G, _>(from, dx, at, &mut sums, Each(run.steps));
-                        to[0].write(sums[0]);
-                        to[1].write(sums[1]);
-                        at += BLOCK;
-                    }
-                    while at < len {
-                        let sums = [&mut *first.add(at), &mut *second.add(at)];
-                        gain::<G>(from, dx, at, sums, Each(run.steps).at(at));
-                        at += 1;
-                    }
-                }
-                Piece::One(channel, step) => {
-                    let several = if run.steps.run == 1 { 1 } else { BLOCK };
-                    let [first, second] = [first, second].map(|sums| sums.add(channel * several));
-                    if len >= BLOCK {
-                        let to = [first, second].map(|sums| sums.cast::<[f64; BLOCK]>());
-                        let mut sums = to.map(|sums| sums.read());
-                        while len - at >= BLOCK {
-                            gains::<G, _>(from, dx, at, &mut sums, step);
-                            at += BLOCK;
-                        }
-                        to[0].write(sums[0]);
-                        to[1].write(sums[1]);
-                    }
-                    let mut i = 0;
-                    while at < len {
-                        gain::<G>(from, dx, at, [&mut *first.add(i), &mut *second.add(i)], step);
-                        (at, i) = (at + 1, i + 1);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// A block at `at`.
-#[inline(always)]
-unsafe fn gains<G: Gradient, S: Steps>(
-    [x, dy]: [*const f32; 2],
-    dx: *mut f32,
-    at: usize,
-    sums: &mut [[f64; BLOCK]; 2],
-    steps: S,
-) {
-    // SAFETY: our caller's: a block of each.
-    unsafe {
-        let x = x.add(at).cast::<[f32; BLOCK]>().read_unaligned();
-        let dy = dy.add(at).cast::<[f32; BLOCK]>().read_unaligned();
-        let mut out = [0.0; BLOCK];
-        for i in 0..BLOCK {
-            let (dx, [first, second]) = G::gains(x[i], dy[i], steps.at(at + i));
-            out[i] = dx;
-            sums[0][i] += first;
-            sums[1][i] += second;
-        }
-        dx.add(at).cast::<[f32; BLOCK]>().write_unaligned(out);
-    }
-}
-
-/// One element at `at`.
-#[inline(always)]
-unsafe fn gain<G: Gradient>(
-    [x, dy]: [*const f32; 2],
-    dx: *mut f32,
-    at: usize,
-    [first, second]: [&mut f64; 2],
-    step: Step,
-) {
-    // SAFETY: our caller's: an element of each.
-    unsafe {
-        let (gradient, gains) = G::gains(*x.add(at), *dy.add(at), step);
-        *dx.add(at) = gradient;
-        *first += gains[0];
-        *second += gains[1];
     }
 }
