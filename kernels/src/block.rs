@@ -184,7 +184,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
         let buffer = run.workspace.add(room.buffer);
         let roads = if on_registers::<K, F>() { roads::<F::Out>(run, F::SUMS) } else { Roads::default() };
         // Panels come from beyond L2, where a later tile of the same columns finds them: then the next can be fetched.
-        let far = run.plan.panel.saturating_mul(run.n / K::NR) > run.plan.cached / 2;
+        let far = K::FETCHES && run.plan.panel.saturating_mul(run.n / K::NR) > run.plan.cached / 2;
         // What the kernel was last prepared for.
         let mut entered = 0;
         let mut block = 0;

@@ -132,6 +132,8 @@ pub unsafe trait Microkernel: Sized + 'static {
     /// For which ways to finish `enter_direct` is there.
     const DIRECT: Registers = Registers::Never;
 
+    /// Whether [`Tile::ahead`] is of use.
+    const FETCHES: bool = false;
     /// Whether `enter_direct` takes several panels and tiles of all heights, and finishes through a scratch tile.
     const ACROSS: bool = false;
 

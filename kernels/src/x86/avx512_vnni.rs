@@ -38,6 +38,7 @@ unsafe impl<const ROWS: usize, const V: usize> Microkernel for Avx512Vnni<ROWS, 
     const MR: usize = ROWS;
     const NR: usize = 16 * V;
     const K_STEP: usize = 4;
+    const FETCHES: bool = true;
     const LHS: Panel = Panel { width: ROWS, group: Panel::ROWS, elem: Elem::U8 };
     const RHS: Panel = Panel { width: Self::NR, group: 4, elem: Elem::I8 };
     type Lanes = ZmmLanes<true>;

@@ -34,6 +34,7 @@ macro_rules! kernel {
             const MR: usize = MR;
             const NR: usize = NR;
             const K_STEP: usize = 4;
+            const FETCHES: bool = true;
             const LHS: Panel = Panel { width: MR, group: Panel::ROWS, elem: Elem::U8 };
             const RHS: Panel = Panel { width: NR, group: 4, elem: Elem::I8 };
             type Lanes = YmmLanes<true>;
