@@ -25,6 +25,12 @@ coverage() { # TARGET
 }
 
 show=all limit=3600 step core bash ci/run.sh
+limit=3600 step test-release-all cargo test --release --features rayon
+if aarch64_installed; then
+    limit=3600 step aarch64-cortex-a53-all aarch64 cortex-a53 test
+else
+    skip aarch64 "no linker, emulator or standard library to be had"
+fi
 
 if fuzz_installed; then
     for name in gemm pack stages layers; do step "fuzz-$name-long" fuzz run "$name" -- -max_total_time=300; done

@@ -81,6 +81,10 @@ legacy_sse() {
     objdump -d --no-show-raw-insn "$binary" | awk -f ci/legacy_sse.awk
 }
 
+# Tests that run kernels: of both packages, of layers, of training.
+kernels=(check guard golden properties equivalence proven convolutions layers_golden layers_guard layers_pointwise training)
+kernels=("${kernels[@]/#/--test=}")
+
 here() {
     step format format
     step clippy clippy
@@ -88,8 +92,8 @@ here() {
     step docs env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --features rayon
     step package package
     step tflite tflite
-    # Twins are plain Rust, and ran in `test`.
-    ZEROPOINT_ONLY=$ZEROPOINT_EXPECT step test-release cargo test --release --features rayon
+    # Twins are plain Rust, and ran in `test`, as did the tests that are not of kernels; ci/full.sh runs them optimized, too.
+    ZEROPOINT_ONLY=$ZEROPOINT_EXPECT step test-release cargo test --release --features rayon "${kernels[@]}" --test threads
     show=all step digits cargo run --release --example digits
     step benches cargo bench --features rayon \
         --bench kernel --bench gemm --bench pack --bench finish --bench layers --bench threads --bench training -- --test
@@ -119,13 +123,12 @@ elsewhere() {
     local cpu name
     if aarch64_installed; then
         # Both packages at once, as their features differ alone: nothing is built twice. No twins: they are plain Rust.
-        ZEROPOINT_ONLY=$(aarch64_backends cortex-a53) step aarch64-cortex-a53 aarch64 cortex-a53 test
+        ZEROPOINT_ONLY=$(aarch64_backends cortex-a53) step aarch64-cortex-a53 aarch64 cortex-a53 test "${kernels[@]}"
         # What the first could not run: a backend that it has is the same code on any core.
         for cpu in cortex-a76 neoverse-n1; do
             ZEROPOINT_ONLY=neon-dotprod step "aarch64-$cpu" aarch64 "$cpu" test --test check
         done
-        ZEROPOINT_ONLY=neon-dotprod,neon-i8mm step aarch64-max aarch64 max test \
-            --test check --test guard --test golden --test properties --test equivalence --test proven --test convolutions
+        ZEROPOINT_ONLY=neon-dotprod,neon-i8mm step aarch64-max aarch64 max test "${kernels[@]}"
         if ! qemu-aarch64 -h | grep -q -- -plugin; then
             skip arm-counts "the emulator takes no plugins"
             skip arm-model "the emulator takes no plugins"
