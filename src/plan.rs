@@ -148,10 +148,12 @@ pub(crate) fn product_ns(backend: Backend, [m, k, n]: [usize; 3]) -> usize {
     m.saturating_mul(k).saturating_mul(n) / (backend.mr() * backend.nr() / 2).max(1)
 }
 
-/// The same of a depthwise convolution, and of a layer that makes outputs one by one.
+/// The same of a depthwise convolution.
 pub(crate) fn depthwise_ns(outputs: usize, taps: usize) -> usize {
     outputs.saturating_mul(taps) / 16
 }
+
+/// The same of a layer that makes outputs one by one.
 pub(crate) fn outputs_ns(outputs: usize) -> usize {
     outputs / 2
 }
