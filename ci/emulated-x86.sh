@@ -73,7 +73,7 @@ END
 }
 
 boot() { # NAME CPU BACKENDS WITH TEST...
-    local name=$1 cpu=$2 backends=$3 with=$4 test binary library status=0 bochs_id
+    local name=$1 cpu=$2 backends=$3 with=$4 test tests binary library status=0 bochs_id
     local disc=$room/$name/disc root=$room/$name/root serial=$room/$name/serial
     shift 4
     rm -rf "${room:?}/$name"
@@ -83,9 +83,10 @@ boot() { # NAME CPU BACKENDS WITH TEST...
     chmod +x "$root/init"
     printf '%s\n' "$@" >"$root/tests"
     # The very binaries of `cargo test --release`, and the libraries they are linked with.
-    cargo test --release --features rayon --no-run >"$room/$name/build" 2>&1 ||
+    mapfile -t tests < <(printf '%s\n' "$@" | cut -d' ' -f1 | sort -u)
+    cargo test --release --features rayon --no-run "${tests[@]/#/--test=}" >"$room/$name/build" 2>&1 ||
         { cat "$room/$name/build" && return 1; }
-    for test in $(printf '%s\n' "$@" | cut -d' ' -f1 | sort -u); do
+    for test in "${tests[@]}"; do
         binary=$(grep -oE "[^(]*/deps/$test-[0-9a-f]+" "$room/$name/build" | tail -n 1)
         strip -o "$root/$test" "$binary"
         for library in $(ldd "$binary" | grep -oE '/[^ ]+'); do

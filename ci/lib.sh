@@ -166,8 +166,7 @@ aarch64_backends() {
     esac
 }
 
-# CPU CARGO_ARGUMENTS...: static, because threads hang under qemu with shared libraries; our own crates optimized a
-# little, with every debug assertion, because an emulated CPU is slow.
+# CPU CARGO_ARGUMENTS...: static, because threads hang under qemu with shared libraries.
 aarch64() {
     local cpu=$1 command=$2 static="-C target-feature=+crt-static"
     shift 2
@@ -176,8 +175,7 @@ aarch64() {
         ZEROPOINT_EXPECT="$(aarch64_backends "$cpu")" \
         CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
         CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -cpu $cpu" \
-        cargo "$command" --target aarch64-unknown-linux-gnu \
-        --config 'profile.dev.opt-level=1' --config 'profile.dev.package."*".opt-level=0' "$@"
+        cargo "$command" --target aarch64-unknown-linux-gnu "$@"
 }
 
 # calls|loops: what the crate benches/instructions prints under the emulator of every instruction there is.

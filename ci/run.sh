@@ -92,7 +92,7 @@ here() {
     step docs env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --features rayon
     step package package
     step tflite tflite
-    # Twins are plain Rust, and ran in `test`, as did the tests that are not of kernels; ci/full.sh runs them optimized, too.
+    # Twins are plain Rust, and ran in `test`, as did the tests that are not of kernels; ci/full.sh runs them here, too.
     ZEROPOINT_ONLY=$ZEROPOINT_EXPECT step test-release cargo test --release --features rayon "${kernels[@]}" --test threads
     show=all step digits cargo run --release --example digits
     step benches cargo bench --features rayon \
@@ -109,7 +109,7 @@ here() {
     else
         skip callgrind "no valgrind or runner to be had"
     fi
-    step scalar-only scalar_only test
+    step scalar-only scalar_only test "${kernels[@]}"
     step nostd nostd
     if oldest_installed; then
         step oldest-compiler oldest check --workspace --features rayon
@@ -146,16 +146,20 @@ elsewhere() {
     fi
     # What this CPU lacks, in an emulator; ci/full.sh has more of it.
     if emulator_installed; then
-        step emulated-amx emulated_amx 'check tiles' 'check block_stages'
+        if grep -qw amx_int8 /proc/cpuinfo; then
+            skip emulated-amx "this CPU has it, and ran its tests; ci/full.sh emulates it anyway"
+        else
+            step emulated-amx emulated_amx 'check tiles' 'check block_stages'
+        fi
         step emulated-avx-vnni emulated_avx_vnni 'check tiles' 'check block_stages'
     else
         skip emulated-x86 "no emulator to be had"
     fi
     if fuzz_installed; then
         step fuzz-build fuzz build
-        for name in gemm pack stages layers; do step "fuzz-$name" fuzz run "$name" -- -max_total_time=20; done
+        for name in gemm pack stages layers; do step "fuzz-$name" fuzz run "$name" -- -max_total_time=10; done
         step fuzz-build-load fuzz_tflite build
-        step fuzz-load fuzz_tflite run load -- -max_total_time=20
+        step fuzz-load fuzz_tflite run load -- -max_total_time=10
     else
         skip fuzz "no nightly toolchain or cargo-fuzz to be had"
     fi

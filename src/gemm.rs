@@ -131,7 +131,7 @@ impl<'a, O: Element> Gemm<'a, O> {
         let mut columns = aligned("stages", lower::column_bytes(count).ok_or(too_large(&packed))?)?;
         lower::write_columns(&oriented, count, &mut columns)?;
         let near = lower::near(&oriented, packed.k());
-        let plan = plan_for(&packed, usize::MAX)?;
+        let plan = plan_for(&packed, packed.planned_rows())?;
         Ok(Self { stages: OwnedStages::of(stages), near, columns, plan, packed })
     }
 

@@ -39,7 +39,8 @@ pub(crate) fn aligned(argument: &'static str, bytes: usize) -> Result<Aligned, E
 pub struct PackOptions {
     /// The kernel to pack for; if `None`, one of the [`selected`](crate::selected) backend that suits shape and weights.
     pub backend: Option<Backend>,
-    /// How many rows the other side is expected to have, if known: a hint for the choice of a kernel.
+    /// How many rows the other side is expected to have, if known: a hint for the choice of a kernel, and of how many
+    /// rows are packed at a time. Fewer need less workspace; runs on more rows take more turns.
     pub expected_rows: Option<usize>,
     /// How long to look for an order of the weights that allows a faster instruction.
     pub effort: Effort,
@@ -62,6 +63,7 @@ pub struct Packed<'a> {
     header: Header,
     layout: Layout,
     shares: Option<Shares>,
+    expected_rows: Option<usize>,
 }
 
 #[derive(Clone)]
@@ -242,11 +244,19 @@ impl Packed<'static> {
         let shares = header.verify(bytes, layout)?;
         let mut blob = aligned("packed", bytes.len())?;
         blob.copy_from_slice(bytes);
-        Ok(Self { storage: Storage::Owned(Arc::new(blob)), header, layout, shares })
+        Ok(Self { storage: Storage::Owned(Arc::new(blob)), header, layout, shares, expected_rows: None })
     }
 }
 
 fn pack<C: Code>(rhs: Quantized<'_, C>, side: Side, options: PackOptions) -> Result<Packed<'static>, Error> {
+    Ok(Packed { expected_rows: options.expected_rows, ..pack_chosen(rhs, side, options)? })
+}
+
+fn pack_chosen<C: Code>(
+    rhs: Quantized<'_, C>,
+    side: Side,
+    options: PackOptions,
+) -> Result<Packed<'static>, Error> {
     let PackOptions { backend, effort, expected_rows } = options;
     let most = Some(plan::outliers(rhs.codes.rows()));
     if let Some(backend) = backend {
@@ -356,7 +366,7 @@ fn write<C: Code>(
     }
     numbers_mut("outliers", &mut head[layout.outliers..], outliers.len())?.copy_from_slice(outliers);
     header.write(&mut blob);
-    Ok(Packed { storage: Storage::Owned(Arc::new(blob)), header, layout, shares })
+    Ok(Packed { storage: Storage::Owned(Arc::new(blob)), header, layout, shares, expected_rows: None })
 }
 
 impl<'a> Packed<'a> {
@@ -367,7 +377,7 @@ impl<'a> Packed<'a> {
     pub fn borrow(bytes: &'a [u8]) -> Result<Self, Error> {
         let (header, layout) = Header::read(bytes)?;
         let shares = header.verify(bytes, layout)?;
-        let packed = Self { storage: Storage::Borrowed(bytes), header, layout, shares };
+        let packed = Self { storage: Storage::Borrowed(bytes), header, layout, shares, expected_rows: None };
         if !bytes.as_ptr().addr().is_multiple_of(64) {
             let got = bytes.len() - bytes.as_ptr().align_offset(64).min(bytes.len());
             return Err(Error::Length { argument: "aligned bytes", expected: bytes.len(), got });
@@ -406,6 +416,11 @@ impl<'a> Packed<'a> {
     /// The other dimension: columns of a packed rhs, rows of a packed lhs.
     pub fn columns(&self) -> usize {
         self.header.n
+    }
+
+    /// How many rows of the other side runs should be planned for.
+    pub(crate) fn planned_rows(&self) -> usize {
+        self.expected_rows.map_or(usize::MAX, |rows| rows.max(1))
     }
 
     /// How many weights do not fit their panels, if runs need no sums of rows; `None` if they do.

@@ -7,7 +7,10 @@ use common::matrix::{Layout, Matrix, Order, Value};
 use common::problem::product;
 use common::stage::Output;
 use common::{Rng, backends, seed};
-use zeropoint::{Backend, Error, FloatScale, Multiplier, PerAxis, Quantized, Rounding, Side as Packed, Stages};
+use zeropoint::{
+    Backend, Error, FloatScale, Gemm, MatMut, Multiplier, PackOptions, PerAxis, Quantized, Rounding,
+    Side as Packed, Stages,
+};
 
 /// A matrix of u8 codes, the same as i8 codes, and a zero point of each row or column.
 struct Side {
@@ -84,5 +87,30 @@ fn signs_and_backends_change_no_bits() {
         let flipped: Vec<_> = expected.iter().map(|code| ((*code as u8) ^ 0x80) as i8 as u32).collect();
         agree(rounding.name(), &lhs, &rhs, &signed, &flipped);
         assert!(expected.contains(&9) && expected.contains(&250), "both ends are met");
+    }
+}
+
+#[test]
+fn more_rows_than_expected_change_no_bits_and_fewer_need_less() {
+    let rng = Rng::new(seed());
+    let (m, k, n) = (301, 700, 33);
+    let side = |rows, cols| Matrix::<u8>::codes(rows, cols, Layout::ROWS, &rng);
+    let (lhs, rhs) = (side(m, k), side(k, n));
+    for backend in backends() {
+        let run = |expected_rows| {
+            let options = PackOptions { backend: Some(backend), expected_rows, ..PackOptions::default() };
+            let packed = zeropoint::Packed::rhs_with(rhs.view().zero_point(3), options).unwrap();
+            let gemm = Gemm::new(packed, &Stages::raw()).unwrap();
+            let mut sums = vec![0i32; m * n];
+            let out = MatMut::row_major(&mut sums, m, n).unwrap();
+            gemm.run(lhs.view().zero_point(7), out, &mut gemm.workspace()).unwrap();
+            (sums, gemm.workspace_bytes(1).unwrap())
+        };
+        let (sums, bytes) = run(None);
+        for expected in [0, 1, 40, m, usize::MAX] {
+            let (got, less) = run(Some(expected));
+            assert!(got == sums, "ZEROPOINT_SEED={} {expected} rows expected on {backend:?}", seed());
+            assert!(less <= bytes && (expected > 1 || less < bytes), "{less} of {bytes} bytes on {backend:?}");
+        }
     }
 }

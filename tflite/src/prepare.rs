@@ -363,7 +363,8 @@ impl<'m> Preparing<'m> {
             None => stages,
         };
         let (threads, input_zero_point) = (self.options.threads, params.zero_point());
-        let pack = PackOptions { backend: self.options.backend, ..PackOptions::default() };
+        let expected_rows = to.iter().product::<usize>().checked_div(*output.shape.last().unwrap_or(&1));
+        let pack = PackOptions { backend: self.options.backend, expected_rows, ..PackOptions::default() };
         Ok(match self.operator.operation {
             Operation::Conv2d { stride, dilation, padding, .. } => {
                 let [_, _, _, channels] = kernel;
