@@ -201,37 +201,209 @@ typedef int32_t zeropoint_axis;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// What surrounds an image.
+enum zeropoint_padding
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    // Nothing: a kernel stays inside.
+    ZEROPOINT_PADDING_VALID = 0,
+    // As much as makes the output as large as the input over the stride, rounded up; the smaller half first.
+    ZEROPOINT_PADDING_SAME = 1,
+    // `top`, `bottom`, `left`, `right`.
+    ZEROPOINT_PADDING_EXPLICIT = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum zeropoint_padding zeropoint_padding;
+#else
+typedef int32_t zeropoint_padding;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// Layers with weights.
+enum zeropoint_conv_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    // Weights: output channels x kernel height x kernel width x input channels of a group.
+    ZEROPOINT_CONV_KIND_CONV2D = 1,
+    // Weights: 1 x kernel height x kernel width x output channels.
+    ZEROPOINT_CONV_KIND_DEPTHWISE_CONV2D = 2,
+    // Weights: output channels x kernel height x kernel width x input channels.
+    ZEROPOINT_CONV_KIND_TRANSPOSE_CONV2D = 3,
+    // Weights: outputs x 1 x 1 x inputs. The pixels of the input are its rows.
+    ZEROPOINT_CONV_KIND_FULLY_CONNECTED = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum zeropoint_conv_kind zeropoint_conv_kind;
+#else
+typedef int32_t zeropoint_conv_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// Layers without weights. `inputs` are the parameters of inputs, `output` those of the output, which where no `inputs` are named are
+// those of the input, too.
+enum zeropoint_op_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    // Two `inputs`, `activation`, `rounding`, `backend`. A size of 1 is repeated as the other input asks for.
+    ZEROPOINT_OP_KIND_ADD = 1,
+    // As `ADD`.
+    ZEROPOINT_OP_KIND_SUB = 2,
+    // As `ADD`.
+    ZEROPOINT_OP_KIND_MUL = 3,
+    // `kernel`, `window`, `activation`, `ties`: away from code 0, or from the zero point.
+    ZEROPOINT_OP_KIND_AVERAGE_POOL2D = 4,
+    // `kernel`, `window`, `activation`.
+    ZEROPOINT_OP_KIND_MAX_POOL2D = 5,
+    // One of `inputs`, `keep_height`, `keep_width`, `activation`, `rounding`.
+    ZEROPOINT_OP_KIND_MEAN = 6,
+    // `before`, `after`.
+    ZEROPOINT_OP_KIND_PAD = 7,
+    // As many `inputs` as there are, which have the parameters of the output; `dimension`.
+    ZEROPOINT_OP_KIND_CONCAT = 8,
+    // The same with any parameters; `rounding`.
+    ZEROPOINT_OP_KIND_CONCAT_REQUANTIZE = 9,
+    // max(0, x).
+    ZEROPOINT_OP_KIND_RELU = 10,
+    // min(max(0, x), 6).
+    ZEROPOINT_OP_KIND_RELU6 = 11,
+    // One of `inputs`; the output has scale 1/256 and its smallest code for 0. Of `output` the type counts.
+    ZEROPOINT_OP_KIND_LOGISTIC = 12,
+    // One of `inputs`; the output has scale 1/128 and the middle code for 0. Of `output` the type counts.
+    ZEROPOINT_OP_KIND_TANH = 13,
+    // One of `inputs`, `beta`; over channels; the output is as of `LOGISTIC`. Of `output` the type counts.
+    ZEROPOINT_OP_KIND_SOFTMAX = 14,
+    // One of `inputs`, of any type, `activation`, `rounding`.
+    ZEROPOINT_OP_KIND_REQUANTIZE = 15,
+    // Floats to codes; `ties`: away from 0, or to even.
+    ZEROPOINT_OP_KIND_QUANTIZE = 16,
+    // Codes to floats: one of `inputs`.
+    ZEROPOINT_OP_KIND_DEQUANTIZE = 17,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum zeropoint_op_kind zeropoint_op_kind;
+#else
+typedef int32_t zeropoint_op_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// The function that a layer applies to its result: a clamp of codes.
+enum zeropoint_activation
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    // The result as it is.
+    ZEROPOINT_ACTIVATION_NONE = 0,
+    // max(0, x).
+    ZEROPOINT_ACTIVATION_RELU = 1,
+    // min(max(0, x), 6).
+    ZEROPOINT_ACTIVATION_RELU6 = 2,
+    // min(max(-1, x), 1).
+    ZEROPOINT_ACTIVATION_RELU_N1 = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum zeropoint_activation zeropoint_activation;
+#else
+typedef int32_t zeropoint_activation;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// Where a tie goes: see the kinds that have one.
+enum zeropoint_ties
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    // As TFLite has it: what the kind says first.
+    ZEROPOINT_TIES_DEFAULT = 0,
+    // What the kind says second.
+    ZEROPOINT_TIES_OTHER = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum zeropoint_ties zeropoint_ties;
+#else
+typedef int32_t zeropoint_ties;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// Along which inputs follow each other.
+enum zeropoint_dimension
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    // Channels of a pixel.
+    ZEROPOINT_DIMENSION_CHANNELS = 0,
+    // Pixels of a line.
+    ZEROPOINT_DIMENSION_WIDTH = 1,
+    // Lines.
+    ZEROPOINT_DIMENSION_HEIGHT = 2,
+    // Images.
+    ZEROPOINT_DIMENSION_BATCH = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum zeropoint_dimension zeropoint_dimension;
+#else
+typedef int32_t zeropoint_dimension;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 // A prepared product: packed weights and stages. Any number of threads may run one at the same time.
 typedef struct zeropoint_gemm zeropoint_gemm;
+
+// A prepared layer. Any number of threads may run one at the same time.
+typedef struct zeropoint_layer zeropoint_layer;
 
 // Memory that runs use and do not keep. One serves any number of products and layers, one run at a time.
 typedef struct zeropoint_workspace zeropoint_workspace;
 
-// A matrix that is read. `row_stride` and `col_stride` count elements and may be 0.
-typedef struct zeropoint_matrix {
-    // `sizeof(zeropoint_matrix)`.
+// A tensor that is read: batch, height, width, channels. Strides count elements.
+typedef struct zeropoint_tensor {
+    // `sizeof(zeropoint_tensor)`.
     size_t size;
     // The first element.
     const void *data;
-    // How many elements there are from `data` on: strides must not lead beyond.
+    // How many elements there are from `data` on.
     size_t len;
     // A `zeropoint_type`.
     int32_t elements;
-    // The code of 0, if `zero_points` is null.
-    int32_t zero_point;
-    // One a row of an lhs, or one a column of a rhs.
-    const int32_t *zero_points;
-    // How many.
-    size_t zero_points_len;
-    // Rows.
-    size_t rows;
-    // Columns.
-    size_t cols;
-    // Elements from a row to the next.
-    size_t row_stride;
-    // Elements from a column to the next.
-    size_t col_stride;
-} zeropoint_matrix;
+    // Sizes.
+    size_t shape[4];
+    // Elements from one to the next of each; all 0: dense.
+    size_t strides[4];
+} zeropoint_tensor;
+
+// How a kernel moves over an image: down, then across. Does not grow.
+typedef struct zeropoint_window {
+    // Lines and pixels from one output to the next; 0: 1.
+    size_t stride[2];
+    // Lines and pixels from one tap to the next; 0: 1.
+    size_t dilation[2];
+    // Lines above the image.
+    size_t top;
+    // Lines below.
+    size_t bottom;
+    // Pixels before.
+    size_t left;
+    // Pixels behind.
+    size_t right;
+    // A `zeropoint_padding`.
+    int32_t padding;
+    // 0.
+    int32_t reserved;
+} zeropoint_window;
 
 // How to pack weights.
 typedef struct zeropoint_pack {
@@ -246,6 +418,36 @@ typedef struct zeropoint_pack {
     // How many rows the other side is expected to have; 0: not known.
     size_t expected_rows;
 } zeropoint_pack;
+
+// A layer with weights; columns of its stages are output channels, rows have no vectors.
+typedef struct zeropoint_conv {
+    // `sizeof(zeropoint_conv)`.
+    size_t size;
+    // A `zeropoint_conv_kind`.
+    int32_t kind;
+    // The `zeropoint_type` of the input: u8 or i8.
+    int32_t input;
+    // The code of 0, which also surrounds the image.
+    int32_t input_zero_point;
+    // Of the weights, if `weight_zero_points` is null.
+    int32_t weight_zero_point;
+    // One an output channel.
+    const int32_t *weight_zero_points;
+    // How many.
+    size_t weight_zero_points_len;
+    // The weights.
+    const struct zeropoint_tensor *weights;
+    // How the kernel moves; of a transposed one, how it would move over the output to give the input.
+    struct zeropoint_window window;
+    // Of `CONV2D`: into how many groups channels are divided; 0: 1.
+    size_t groups;
+    // Of `DEPTHWISE_CONV2D`: output channels of each input channel; 0: 1.
+    size_t multiplier;
+    // Of `TRANSPOSE_CONV2D`: height and width of the output.
+    size_t output[2];
+    // How to pack; null: the defaults. The depthwise one heeds the backend only.
+    const struct zeropoint_pack *pack;
+} zeropoint_conv;
 
 // A fixed-point factor: `multiplier * 2^(shift - 31)`. `multiplier` is 0 or 2^30..2^31, `shift` -31..=30; `INT_MUL_SHIFT` differs.
 typedef struct zeropoint_multiplier {
@@ -309,6 +511,32 @@ typedef struct zeropoint_stages {
     int32_t reserved;
 } zeropoint_stages;
 
+// A matrix that is read. `row_stride` and `col_stride` count elements and may be 0.
+typedef struct zeropoint_matrix {
+    // `sizeof(zeropoint_matrix)`.
+    size_t size;
+    // The first element.
+    const void *data;
+    // How many elements there are from `data` on: strides must not lead beyond.
+    size_t len;
+    // A `zeropoint_type`.
+    int32_t elements;
+    // The code of 0, if `zero_points` is null.
+    int32_t zero_point;
+    // One a row of an lhs, or one a column of a rhs.
+    const int32_t *zero_points;
+    // How many.
+    size_t zero_points_len;
+    // Rows.
+    size_t rows;
+    // Columns.
+    size_t cols;
+    // Elements from a row to the next.
+    size_t row_stride;
+    // Elements from a column to the next.
+    size_t col_stride;
+} zeropoint_matrix;
+
 // A matrix that is written. No two elements may share memory; what lies between rows is not written.
 typedef struct zeropoint_matrix_mut {
     // `sizeof(zeropoint_matrix_mut)`.
@@ -357,9 +585,80 @@ typedef struct zeropoint_run {
     const struct zeropoint_stages *stages;
 } zeropoint_run;
 
+// A tensor that is written. No two elements may share memory.
+typedef struct zeropoint_tensor_mut {
+    // `sizeof(zeropoint_tensor_mut)`.
+    size_t size;
+    // The first element.
+    void *data;
+    // How many elements there are from `data` on.
+    size_t len;
+    // A `zeropoint_type`.
+    int32_t elements;
+    // Sizes.
+    size_t shape[4];
+    // Elements from one to the next of each; all 0: dense.
+    size_t strides[4];
+} zeropoint_tensor_mut;
+
+// How reals and codes relate: `real = scale * (code - zero_point)`. Does not grow.
+typedef struct zeropoint_params {
+    // The `zeropoint_type` of the codes: u8 or i8.
+    int32_t elements;
+    // The code of 0.
+    int32_t zero_point;
+    // The difference between two neighbouring codes.
+    float scale;
+} zeropoint_params;
+
+// A layer without weights: the kind says which fields it heeds.
+typedef struct zeropoint_op {
+    // `sizeof(zeropoint_op)`.
+    size_t size;
+    // A `zeropoint_op_kind`.
+    int32_t kind;
+    // A `zeropoint_activation`.
+    int32_t activation;
+    // A `zeropoint_rounding`, but for `INT_MUL_SHIFT`.
+    int32_t rounding;
+    // A `zeropoint_ties`.
+    int32_t ties;
+    // Parameters of inputs.
+    const struct zeropoint_params *inputs;
+    // How many.
+    size_t inputs_len;
+    // Parameters of the output.
+    struct zeropoint_params output;
+    // A `zeropoint_dimension`.
+    int32_t dimension;
+    // Lines and pixels of a window.
+    size_t kernel[2];
+    // How it moves.
+    struct zeropoint_window window;
+    // How many zeros come before the image, each way.
+    size_t before[4];
+    // How many come behind it.
+    size_t after[4];
+    // Not 0: lines stay lines.
+    int32_t keep_height;
+    // Not 0: pixels of a line stay pixels.
+    int32_t keep_width;
+    // The name of a backend to force; null: the best.
+    const char *backend;
+    // The factor of the exponents; 0: 1.
+    float beta;
+    // 0.
+    int32_t reserved;
+} zeropoint_op;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
+
+// Prepares a layer with weights. Everything is copied. The layer goes to `layer`, which is null after an error. Thread-safe.
+zeropoint_status zeropoint_conv_new(const struct zeropoint_conv *conv,
+                                    const struct zeropoint_stages *stages,
+                                    struct zeropoint_layer **layer);
 
 // What went wrong in the last call of this thread that failed; empty, if none has. In English, for people.
 //
@@ -443,6 +742,40 @@ zeropoint_status zeropoint_selected(char *buffer,
 
 // The multiplier nearest to a real factor from 0 up to 2^30, as TFLite derives it. Thread-safe.
 zeropoint_status zeropoint_multiplier_from_real(double real, struct zeropoint_multiplier *multiplier);
+
+// Runs a layer on `inputs_len` tensors: one, two of sums and products, any number of a concatenation.
+//
+// `workspace` may be null where [`zeropoint_layer_workspace_bytes`] is 0; `run` may be null. Thread-safe, each thread with a workspace
+// and an output of its own.
+zeropoint_status zeropoint_layer_run(const struct zeropoint_layer *layer,
+                                     const struct zeropoint_tensor *const *inputs,
+                                     size_t inputs_len,
+                                     const struct zeropoint_tensor_mut *out,
+                                     struct zeropoint_workspace *workspace,
+                                     const struct zeropoint_run *run);
+
+// The shape of the output for the shape of an input: four numbers each, batch, height, width, channels. Not of layers with several inputs. Thread-safe.
+zeropoint_status zeropoint_layer_output(const struct zeropoint_layer *layer,
+                                        const size_t *input,
+                                        size_t *output);
+
+// How large a workspace runs on inputs of a shape, four numbers, on up to `threads` threads need. Thread-safe.
+zeropoint_status zeropoint_layer_workspace_bytes(const struct zeropoint_layer *layer,
+                                                 const size_t *input,
+                                                 size_t threads,
+                                                 size_t *bytes);
+
+// What was chosen for a layer, and why, as a text: see [`zeropoint_backend_name`]. Thread-safe.
+zeropoint_status zeropoint_layer_explain(const struct zeropoint_layer *layer,
+                                         char *buffer,
+                                         size_t capacity,
+                                         size_t *needed);
+
+// Frees a layer that no thread is running. Null is allowed. Later use is undefined.
+zeropoint_status zeropoint_layer_free(struct zeropoint_layer *layer);
+
+// Prepares a layer without weights. The layer goes to `layer`, which is null after an error. Thread-safe.
+zeropoint_status zeropoint_op_new(const struct zeropoint_op *op, struct zeropoint_layer **layer);
 
 #ifdef __cplusplus
 }  // extern "C"

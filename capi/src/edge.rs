@@ -238,12 +238,12 @@ macro_rules! plain {
     )*};
 }
 plain!(u8, i8, i16, i32, f32, usize, crate::types::zeropoint_multiplier);
-plain!(*const crate::types::zeropoint_tensor);
+plain!(crate::layer_types::zeropoint_params, *const crate::types::zeropoint_tensor);
 
 macro_rules! growing {
     ($($t:ident),*) => {$(
         // SAFETY: of `repr(C)` with numbers and pointers only, and `size` comes first.
-        unsafe impl Growing for crate::types::$t {
+        unsafe impl Growing for crate::$t {
             const NAME: &'static str = stringify!($t);
         }
     )*};
@@ -254,7 +254,11 @@ growing!(
     zeropoint_pack,
     zeropoint_stages,
     zeropoint_threads,
-    zeropoint_run
+    zeropoint_run,
+    zeropoint_tensor,
+    zeropoint_tensor_mut,
+    zeropoint_conv,
+    zeropoint_op
 );
 
 /// A task of lent threads, as C sees it.

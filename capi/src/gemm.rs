@@ -20,16 +20,11 @@ pub struct zeropoint_gemm(());
 pub struct zeropoint_workspace(());
 
 /// A [`Gemm`] of any output.
-pub enum AnyGemm {
-    #[doc(hidden)]
+pub(crate) enum AnyGemm {
     U8(Gemm<'static, u8>),
-    #[doc(hidden)]
     I8(Gemm<'static, i8>),
-    #[doc(hidden)]
     I16(Gemm<'static, i16>),
-    #[doc(hidden)]
     I32(Gemm<'static, i32>),
-    #[doc(hidden)]
     F32(Gemm<'static, f32>),
 }
 

@@ -311,3 +311,4 @@ constants! {
     zeropoint_rounding { DoubleAway, DoubleAwaySat, DoubleUp, SingleUp, SingleAway, SingleEven, IntMulShift } "zeropoint_rounding"
     zeropoint_axis { One, Columns, Rows } "zeropoint_axis"
 }
+pub(crate) use constants;

@@ -187,6 +187,11 @@ pub(crate) fn rounding(argument: &'static str, value: i32) -> Result<Rounding, F
     })
 }
 
+/// Refuses what has no meaning yet.
+pub(crate) fn zero(argument: &'static str, value: i32) -> Result<(), Failure> {
+    if value == 0 { Ok(()) } else { Err(Failure::Value { argument, value: value.into(), valid: "0" }) }
+}
+
 /// A vector that may be left out.
 fn optional<'c, T: Plain>(
     caller: &'c Caller,
@@ -216,6 +221,7 @@ pub(crate) struct Read<'c> {
 impl<'c> Read<'c> {
     pub fn new(caller: &'c Caller, pointer: *const zeropoint_stages) -> Result<Self, Failure> {
         let s = caller.read("stages", pointer)?;
+        zero("stages.reserved", s.reserved)?;
         let rounding = rounding("stages.rounding", s.rounding)?;
         let scaling = zeropoint_scaling::of("stages.scaling", s.scaling)?;
         let mut multipliers = Vec::new();
