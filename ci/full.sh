@@ -32,6 +32,11 @@ else
     skip aarch64 "no linker, emulator or standard library to be had"
 fi
 
+if ! ensure cmake "command -v cmake && command -v pkg-config" debian cmake pkg-config; then
+    skip capi-tools "no cmake or pkg-config to be had: parts of the next step are skipped"
+fi
+limit=900 show=all step capi ci/capi.sh
+
 if fuzz_installed; then
     for name in gemm pack stages layers; do step "fuzz-$name-long" fuzz run "$name" -- -max_total_time=300; done
     step fuzz-load-long fuzz_tflite run load -- -max_total_time=300

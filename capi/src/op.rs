@@ -9,7 +9,6 @@ use crate::edge::{Caller, Plain, call};
 use crate::failure::{Failure, zeropoint_status};
 use crate::layer::{Images, Layer, zeropoint_layer};
 use crate::layer_types::*;
-use crate::types::*;
 use crate::views::{backend, rounding, same, type_of, with_code, zero};
 
 /// Prepares a layer without weights. The layer goes to `layer`, which is null after an error. Thread-safe.
