@@ -715,6 +715,13 @@ zeropoint_status zeropoint_gemm_run(const struct zeropoint_gemm *gemm,
                                     struct zeropoint_workspace *workspace,
                                     const struct zeropoint_run *run);
 
+// A product that is not prepared: packs `rhs`, K x N, runs once with `lhs`, M x K, and keeps nothing. For weights that change each
+// time. Thread-safe.
+zeropoint_status zeropoint_gemm_once(const struct zeropoint_matrix *lhs,
+                                     const struct zeropoint_matrix *rhs,
+                                     const struct zeropoint_stages *stages,
+                                     const struct zeropoint_matrix_mut *out);
+
 // The version of the library: "0.1.0". Thread-safe.
 const char *zeropoint_version(void);
 

@@ -261,3 +261,28 @@ impl Run<'_> {
         })
     }
 }
+
+/// A product that is not prepared: packs `rhs`, K x N, runs once with `lhs`, M x K, and keeps nothing. For weights that change each
+/// time. Thread-safe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn zeropoint_gemm_once(
+    lhs: *const zeropoint_matrix,
+    rhs: *const zeropoint_matrix,
+    stages: *const zeropoint_stages,
+    out: *const zeropoint_matrix_mut,
+) -> zeropoint_status {
+    call!(|caller| {
+        let (lhs, rhs) = (Input::read(caller, "lhs", lhs)?, Input::read(caller, "rhs", rhs)?);
+        let (read, matrix) = (Read::new(caller, stages)?, caller.read("out", out)?);
+        with_code!("lhs.elements", lhs.matrix.elements, L => {
+            with_code!("rhs.elements", rhs.matrix.elements, R => {
+                with_output!("stages.output", read.output, O => {
+                    let ((lhs, memory), (rhs, others)) = (lhs.codes::<L>(caller)?, rhs.codes::<R>(caller)?);
+                    output::<O>(caller, &matrix, false, ("rhs", others))?;
+                    let out = output::<O>(caller, &matrix, read.accumulate, ("lhs", memory))?;
+                    Ok(zp::gemm(lhs, rhs, &read.stages::<O>()?, out)?)
+                })
+            })
+        })
+    })
+}

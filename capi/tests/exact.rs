@@ -45,6 +45,9 @@ fn agree<O: Elements + zp::Element + PartialEq + std::fmt::Debug>(
     let mut count = 0;
     // SAFETY: memory is as long as it says.
     unsafe {
+        let mut got = vec![O::default(); m * n];
+        ok(zeropoint_gemm_once(&input, &weights, stages, &matrix_mut(&mut got, m, n)));
+        assert_eq!(got, wanted, "{m} x {k} x {n}, once");
         ok(zeropoint_backend_count(&mut count));
         for index in 0..count {
             let mut name = [0; 64];

@@ -48,6 +48,10 @@ fn null_pointers() {
         fails(zeropoint_layer_explain(null(), null_mut(), 0, null_mut()), S::Pointer, "layer");
         fails(zeropoint_backend_count(null_mut()), S::Pointer, "count");
         fails(zeropoint_multiplier_from_real(0.5, null_mut()), S::Pointer, "multiplier");
+        fails(zeropoint_gemm_once(null(), &weights, &raw(), &out), S::Pointer, "lhs");
+        fails(zeropoint_gemm_once(&lhs, null(), &raw(), &out), S::Pointer, "rhs");
+        fails(zeropoint_gemm_once(&lhs, &weights, null(), &out), S::Pointer, "stages");
+        fails(zeropoint_gemm_once(&lhs, &weights, &raw(), null()), S::Pointer, "out");
         let threads = zeropoint_threads { threads: 2, ..zeroed() };
         let run = zeropoint_run { threads: &threads, ..zeroed() };
         fails(zeropoint_gemm_run(small.gemm, &lhs, &out, small.workspace, &run), S::Pointer, "threads.run");
