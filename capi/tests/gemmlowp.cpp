@@ -5,6 +5,7 @@
 #include "eight_bit_int_gemm/eight_bit_int_gemm.h"
 #include "public/gemmlowp.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -39,7 +40,8 @@ struct Random {
     }
     i32 exponent() { return one_in(4) ? in(-31, 30) : in(-14, 2); }
     i32 shift() { return one_in(4) ? in(0, 31) : in(0, 14); }
-    i32 after() { return one_in(6) ? in(-70000, 70000) : in(0, 127); }
+    // What is added after scaling. Where the sum might not fit int32, gemmlowp's code is undefined: then nothing is.
+    i32 after(bool shifted) { return !shifted ? 0 : one_in(6) ? in(-70000, 70000) : in(0, 127); }
     i32 bias() { return one_in(4) ? any() : in(-50000, 50000); }
     i32 bound() { return one_in(4) ? any() : in(-300, 300); }
 
@@ -111,15 +113,12 @@ template <typename Out, typename Pipeline>
 void orders(Random &random, const char *kind, Shape shape, const Pipeline &pipeline) {
     const MapOrder Row = MapOrder::RowMajor, Col = MapOrder::ColMajor;
     typedef std::uint8_t In;
-    switch (random.in(0, 7)) {
+    // Each order of each matrix, in half of the combinations: gemmlowp takes a minute to compile as it is.
+    switch (random.in(0, 3)) {
         case 0: return product<In, Out, Row, Row, Row>(random, kind, shape, pipeline);
-        case 1: return product<In, Out, Row, Row, Col>(random, kind, shape, pipeline);
-        case 2: return product<In, Out, Row, Col, Row>(random, kind, shape, pipeline);
-        case 3: return product<In, Out, Row, Col, Col>(random, kind, shape, pipeline);
-        case 4: return product<In, Out, Col, Row, Row>(random, kind, shape, pipeline);
-        case 5: return product<In, Out, Col, Row, Col>(random, kind, shape, pipeline);
-        case 6: return product<In, Out, Col, Col, Row>(random, kind, shape, pipeline);
-        default: return product<In, Out, Col, Col, Col>(random, kind, shape, pipeline);
+        case 1: return product<In, Out, Row, Col, Col>(random, kind, shape, pipeline);
+        case 2: return product<In, Out, Col, Row, Col>(random, kind, shape, pipeline);
+        default: return product<In, Out, Col, Col, Row>(random, kind, shape, pipeline);
     }
 }
 
@@ -153,7 +152,8 @@ void along(Random &random, Shape shape) {
     typedef VectorMap<const i32, S> Vector;
     const auto biases = random.many(count, [&] { return random.bias(); });
     const auto multipliers = random.many(count, [&] { return random.multiplier(); });
-    const auto exponents = random.many(count, [&] { return random.exponent(); });
+    const bool right = random.one_in(2);
+    const auto exponents = random.many(count, [&] { return right ? random.in(-31, -1) : random.exponent(); });
     const OutputStageBiasAddition<Vector> bias = {Vector(biases.data(), count)};
     const std::string axis = S == VectorShape::Col ? "-rows" : "-cols";
     switch (random.in(0, 7)) {
@@ -170,15 +170,18 @@ void along(Random &random, Shape shape) {
             return scaling(random, ("integer" + axis).c_str(), shape, stage, bias);
         }
         case 5: {
-            const OutputStageQuantizeDownInt32ByFixedPoint stage = {random.multiplier(), random.shift(), random.after()};
+            const i32 shift = random.shift();
+            const OutputStageQuantizeDownInt32ByFixedPoint stage = {random.multiplier(), shift, random.after(shift > 0)};
             return scaling(random, "fixed", shape, stage, bias);
         }
         case 6: {
-            const OutputStageScaleInt32ByFixedPointAndExponent stage = {random.multiplier(), random.exponent(), random.after()};
+            const i32 exponent = random.exponent();
+            const OutputStageScaleInt32ByFixedPointAndExponent stage = {random.multiplier(), exponent, random.after(exponent < 0)};
             return scaling(random, "exponent", shape, stage, bias);
         }
         default: {
-            const OutputStageScaleInt32ByFixedPointAndExponentPC<S> stage = {Vector(multipliers.data(), count), Vector(exponents.data(), count), random.after()};
+            const bool shifted = std::all_of(exponents.begin(), exponents.end(), [](i32 exponent) { return exponent < 0; });
+            const OutputStageScaleInt32ByFixedPointAndExponentPC<S> stage = {Vector(multipliers.data(), count), Vector(exponents.data(), count), random.after(shifted)};
             return scaling(random, ("exponent" + axis).c_str(), shape, stage, bias);
         }
     }

@@ -44,7 +44,7 @@ public:
     // With fewer helpers, if the system has no more threads: tasks are claimed, so that all are done anyway.
     void grow(std::size_t helpers) {
         try {
-            while (helpers_.size() < helpers) helpers_.emplace_back(&Pool::help, this);
+            while (helpers_.size() < helpers) helpers_.emplace_back(&Pool::help, this, runs_);
         } catch (const std::system_error &) {
         }
     }
@@ -79,9 +79,10 @@ private:
         for (std::size_t i = next_++; i < job.tasks; i = next_++) job.perform(job.task, i);
     }
 
-    void help() {
+    // `seen` is the last run before this thread was made: the next may begin before it does.
+    void help(std::size_t seen) {
         std::unique_lock<std::mutex> lock(mutex_);
-        for (std::size_t seen = runs_;;) {
+        for (;;) {
             wake_.wait(lock, [&] { return stop_ || runs_ != seen; });
             if (stop_) return;
             seen = runs_;

@@ -140,12 +140,13 @@ struct Form {
                 axis == ZEROPOINT_AXIS_ROWS ? row : axis == ZEROPOINT_AXIS_COLUMNS ? col : 0;
             x = scaled_by(x, multipliers[at]);
         }
-        return cast<T>(std::min(std::max(wrapping_add(x, offset), low), high));
+        // gemmlowp's sum is undefined where it does not fit.
+        return cast<T>(std::min<std::int64_t>(std::max<std::int64_t>(std::int64_t{x} + offset, low), high));
     }
 
     template <typename T>
-    static T cast(std::int32_t x) {
-        const std::int32_t low = std::numeric_limits<T>::min(), high = std::numeric_limits<T>::max();
+    static T cast(std::int64_t x) {
+        const std::int64_t low = std::numeric_limits<T>::min(), high = std::numeric_limits<T>::max();
         return static_cast<T>(std::min(std::max(x, low), high));
     }
 
