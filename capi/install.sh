@@ -22,7 +22,7 @@ install -m 755 "$target/release/libzeropoint.so" "$to/lib/libzeropoint.so.$versi
 ln -sf "libzeropoint.so.$version" "$to/lib/libzeropoint.so.0"
 ln -sf libzeropoint.so.0 "$to/lib/libzeropoint.so"
 install -m 644 "$target/release/libzeropoint.a" "$to/lib"
-for file in zeropoint.pc:pkgconfig cmake/zeropoint-config.cmake:cmake/zeropoint \
+for file in zeropoint.pc:pkgconfig zeropoint-gemmlowp.pc:pkgconfig cmake/zeropoint-config.cmake:cmake/zeropoint \
     cmake/zeropoint-config-version.cmake:cmake/zeropoint; do
     sed "s/@VERSION@/$version/" "${file%:*}" >"$to/lib/${file#*:}/$(basename "${file%:*}")"
 done

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The C interface as its users meet it: tests, an installation in a clean prefix that is then moved, what the library exports,
+# The C interface as its users meet it, and gemmlowp's over it: tests, an installation in a clean prefix that is then moved, what the library exports,
 # and the examples, built by pkg-config and by CMake with all warnings as errors, run plainly, under AddressSanitizer and under valgrind.
 # Says which tool is missing, and leaves out what needs it.
 set -euo pipefail
@@ -39,7 +39,7 @@ fi
 
 # DIRECTORY: runs what was built there.
 run() {
-    for program in gemm layers; do
+    for program in gemm layers quantized; do
         echo "-- ${*:2} $1/$program"
         "${@:2}" "$work/$1/$program"
     done
@@ -47,11 +47,14 @@ run() {
 
 # DIRECTORY FLAGS...: builds the examples with what pkg-config says.
 build() {
-    local flags
+    local flags other
     mkdir -p "$work/$1"
     read -ra flags <<<"$(pkg-config --cflags --libs zeropoint)"
     cc -std=c99 -pedantic "${warnings[@]}" "${@:2}" examples/gemm.c -o "$work/$1/gemm" "${flags[@]}"
     c++ -std=c++11 -pedantic "${warnings[@]}" "${@:2}" examples/layers.cpp -o "$work/$1/layers" "${flags[@]}" -pthread
+    read -ra other <<<"$(pkg-config --cflags --libs zeropoint-gemmlowp)"
+    c++ -std=c++11 -pedantic "${warnings[@]}" "${@:2}" examples/quantized.cpp -o "$work/$1/quantized" "${other[@]}"
+    c++ -std=c++11 -pedantic "${warnings[@]}" "${@:2}" tests/gemmlowp.cpp -o "$work/$1/gemmlowp" "${other[@]}"
 }
 
 if have cc examples && have c++ examples && have pkg-config "examples by pkg-config"; then
@@ -61,11 +64,54 @@ if have cc examples && have c++ examples && have pkg-config "examples by pkg-con
     if echo 'int main(void) { return 0; }' | cc "${sanitizers[@]}" -x c - -o "$work/probe"; then
         build asan "${sanitizers[@]}"
         run asan env ASAN_OPTIONS=detect_leaks=1
+        echo "-- asan: 3000 products through gemmlowp's interface"
+        "$work/asan/gemmlowp" 3000 >/dev/null
     else
         echo "SKIP AddressSanitizer: cc has none"
     fi
     if have valgrind memcheck; then
         run plain valgrind --quiet --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite
+        echo "-- valgrind: 200 products through gemmlowp's interface"
+        valgrind --quiet --error-exitcode=9 "$work/plain/gemmlowp" 200 >/dev/null
+    fi
+
+    echo "-- pipelines that must not compile"
+    refused() { # WHICH
+        c++ -std=c++11 "${warnings[@]}" -fsyntax-only -DWHICH="$1" -Iinclude/zeropoint/gemmlowp tests/refused.cpp
+    }
+    refused 0
+    count=0
+    while IFS='|' read -r which message; do
+        if refused "$which" 2>"$work/errors" || ! grep -qF "$message" "$work/errors"; then
+            cat "$work/errors"
+            echo "pipeline $which should be refused with: $message" && exit 1
+        fi
+        count=$((count + 1))
+    done < <(sed -n 's|^#elif WHICH == \([0-9]*\) // |\1\||p' tests/refused.cpp)
+    echo "$count refused"
+
+    # The reference: its portable code for the results, its SIMD code for the speed. Signed sums that overflow are meant to wrap.
+    theirs=/usr/include/gemmlowp
+    legacy=$(find /usr/lib -name libeight_bit_int_gemm.a -print -quit)
+    if [[ -e $theirs/public/gemmlowp.h && $legacy ]]; then
+        compile=(c++ -std=c++11 -w -fwrapv tests/gemmlowp.cpp "-I$theirs" -pthread)
+        echo "-- 20000 products with gemmlowp's headers and with ours"
+        "${compile[@]}" -O1 -DGEMMLOWP_ALLOW_SLOW_SCALAR_FALLBACK "$legacy" -o "$work/theirs"
+        "$work/theirs" 20000 >"$work/theirs.txt"
+        "$work/plain/gemmlowp" 20000 >"$work/ours.txt"
+        diff "$work/theirs.txt" "$work/ours.txt" | head -20
+        echo "$(wc -l <"$work/ours.txt") results are the same"
+
+        echo "-- speed, GOP/s: ours, gemmlowp SSE4, gemmlowp AVX2"
+        "$work/plain/gemmlowp" --speed >"$work/ours.txt"
+        "${compile[@]}" -O3 -DSPEED_ONLY -msse4.1 -o "$work/sse4" && "$work/sse4" --speed >"$work/sse4.txt"
+        echo - >"$work/avx2.txt"
+        if grep -qw avx2 /proc/cpuinfo; then
+            "${compile[@]}" -O3 -DSPEED_ONLY -mavx2 -DGEMMLOWP_ENABLE_AVX2 -o "$work/avx2" && "$work/avx2" --speed >"$work/avx2.txt"
+        fi
+        paste -d' ' "$work/ours.txt" "$work/sse4.txt" "$work/avx2.txt" | awk '{ printf "%-16s %-16s %8s %8s %8s\n", $1, $2, $3, $6, $9 }'
+    else
+        echo "SKIP comparison with gemmlowp: libgemmlowp-dev is not installed"
     fi
 fi
 if have cmake "examples by CMake"; then

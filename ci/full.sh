@@ -32,8 +32,9 @@ else
     skip aarch64 "no linker, emulator or standard library to be had"
 fi
 
-if ! ensure cmake "command -v cmake && command -v pkg-config" debian cmake pkg-config; then
-    skip capi-tools "no cmake or pkg-config to be had: parts of the next step are skipped"
+if ! ensure capi-tools "command -v cmake && command -v pkg-config && ls /usr/include/gemmlowp/public" \
+    debian cmake pkg-config valgrind libgemmlowp-dev; then
+    skip capi-tools "not all of cmake, pkg-config, libgemmlowp-dev to be had: the next step says what it leaves out"
 fi
 limit=900 show=all step capi ci/capi.sh
 

@@ -1,8 +1,10 @@
 // Random products through gemmlowp's interface. This program is compiled twice, with gemmlowp's headers and with ours, and has to print
 // the same: a line a product, with a hash of the memory of its result, gaps included.
 //   gemmlowp COUNT      so many products of every kind
-//   gemmlowp --speed    GOP/s of some shapes: the least time of many
+//   gemmlowp --speed    GOP/s of some shapes: the least time of many; with SPEED_ONLY defined, quick to compile
+#ifndef SPEED_ONLY
 #include "eight_bit_int_gemm/eight_bit_int_gemm.h"
+#endif
 #include "public/gemmlowp.h"
 
 #include <algorithm>
@@ -57,6 +59,9 @@ struct Shape {
     int m, k, n;
 };
 
+GemmContext context;
+
+#ifndef SPEED_ONLY
 template <typename T, MapOrder Order>
 MatrixMap<T, Order> map(std::vector<typename std::remove_const<T>::type> &memory, int rows, int cols, int gap) {
     const int length = Order == MapOrder::ColMajor ? rows : cols, lines = Order == MapOrder::ColMajor ? cols : rows;
@@ -75,8 +80,6 @@ void line(const char *kind, Shape shape, const std::vector<T> &memory) {
     std::printf("%s %d x %d x %d %016llx\n", kind, shape.m, shape.k, shape.n,
                 static_cast<unsigned long long>(hash(memory.data(), memory.size() * sizeof(T))));
 }
-
-GemmContext context;
 
 template <typename In, typename Out, MapOrder L, MapOrder R, MapOrder O, typename Pipeline>
 void product(Random &random, const char *kind, Shape shape, const Pipeline &pipeline) {
@@ -135,14 +138,10 @@ void scaling(Random &random, const char *kind, Shape shape, const Stage &stage, 
         case 2: return orders<std::int16_t>(random, ("bias-" + name + "-i16").c_str(), shape, std::make_tuple(bias, stage, i16));
         case 3: return orders<std::int16_t>(random, (name + "-clamp-clamp-i16").c_str(), shape, std::make_tuple(stage, clamp, other, i16));
         case 4: return orders<std::int32_t>(random, (name + "-i32").c_str(), shape, std::make_tuple(stage));
-#ifdef WITH_INT8
         default: {
             const OutputStageSaturatingCastToInt8 i8 = {};
             return orders<std::int8_t>(random, (name + "-clamp-i8").c_str(), shape, std::make_tuple(stage, clamp, i8));
         }
-#else
-        default: return orders<std::int32_t>(random, ("bias-" + name + "-i32").c_str(), shape, std::make_tuple(bias, stage));
-#endif
     }
 }
 
@@ -187,7 +186,6 @@ void along(Random &random, Shape shape) {
     }
 }
 
-#ifndef WITHOUT_LEGACY
 void legacy(Random &random, Shape shape) {
     using namespace eight_bit_int_gemm;
     const int m = shape.m, k = shape.k, n = shape.n;
@@ -210,7 +208,6 @@ void legacy(Random &random, Shape shape) {
     }
     if (random.one_in(10)) FreePersistentResources();
 }
-#endif
 
 void products(int count) {
     for (int i = 0; i < count; i++) {
@@ -223,11 +220,11 @@ void products(int count) {
         } else {
             along<VectorShape::Row>(random, shape);
         }
-#ifndef WITHOUT_LEGACY
         if (random.one_in(5)) legacy(random, shape);
-#endif
     }
 }
+
+#endif
 
 // As engines call it: contiguous depth, weights left, results by columns.
 template <typename Out, typename Pipeline>
@@ -256,10 +253,13 @@ void speed(const char *kind, Shape shape, int threads, const Pipeline &pipeline)
 
 int main(int arguments, char **argument) {
     if (arguments != 2) return 2;
+    static_cast<void>(argument);
+#ifndef SPEED_ONLY
     if (std::strcmp(argument[1], "--speed") != 0) {
         products(std::atoi(argument[1]));
         return 0;
     }
+#endif
     const Shape shapes[] = {{32, 32, 32}, {64, 64, 64}, {256, 256, 256}, {512, 512, 512}, {1024, 1024, 1024}, {64, 32, 12544}, {128, 128, 3136},
                             {512, 512, 196}, {1024, 1024, 49}, {1001, 1024, 1}, {1024, 1024, 16}};
     const OutputStageQuantizeDownInt32ByFixedPoint fixed = {1 << 30, 9, 10};
