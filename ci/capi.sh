@@ -47,7 +47,7 @@ run() {
 
 # DIRECTORY FLAGS...: builds the examples with what pkg-config says.
 build() {
-    local flags other
+    local flags
     mkdir -p "$work/$1"
     read -ra flags <<<"$(pkg-config --cflags --libs zeropoint)"
     cc -std=c99 -pedantic "${warnings[@]}" "${@:2}" examples/gemm.c -o "$work/$1/gemm" "${flags[@]}"
@@ -101,6 +101,18 @@ if have cc examples && have c++ examples && have pkg-config "examples by pkg-con
         "$work/plain/gemmlowp" 20000 >"$work/ours.txt"
         diff "$work/theirs.txt" "$work/ours.txt" | head -20
         echo "$(wc -l <"$work/ours.txt") results are the same"
+
+        echo "-- corners: how many of 1000 results of each are not those of the portable code"
+        c++ -std=c++11 -pedantic "${warnings[@]}" -O1 tests/corners.cpp -o "$work/corners" "${other[@]}"
+        "$work/corners" 1000 >"$work/corners.ours"
+        corners=(c++ -std=c++11 -w -fwrapv -O1 tests/corners.cpp "-I$theirs" -pthread -o "$work/corners")
+        "${corners[@]}" -DGEMMLOWP_ALLOW_SLOW_SCALAR_FALLBACK && "$work/corners" 1000 >"$work/corners.portable"
+        "${corners[@]}" -msse4.1 && "$work/corners" 1000 >"$work/corners.sse4"
+        for code in ours sse4; do
+            { diff "$work/corners.portable" "$work/corners.$code" || true; } |
+                awk -v code=$code '/^</ { n[$2]++ } END { for (c in n) print code ":", c, n[c]; if (!length(n)) print code ": none" }'
+        done
+        cmp "$work/corners.portable" "$work/corners.ours"
 
         echo "-- speed, GOP/s: ours, gemmlowp SSE4, gemmlowp AVX2"
         "$work/plain/gemmlowp" --speed >"$work/ours.txt"

@@ -126,8 +126,10 @@ public:
 
     // How many threads a product may use. Not of gemmlowp, as all that follows.
     std::size_t threads() const {
-        const unsigned all = std::thread::hardware_concurrency();
-        return max_num_threads_ > 0 ? static_cast<std::size_t>(max_num_threads_) : all > 0 ? all : 1;
+        // Asking the system takes longer than a small product: once.
+        if (max_num_threads_ > 0) return static_cast<std::size_t>(max_num_threads_);
+        static const unsigned all = std::thread::hardware_concurrency();
+        return all > 0 ? all : 1;
     }
 
     // Threads to lend, helpers of the caller's.

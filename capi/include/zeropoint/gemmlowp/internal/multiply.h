@@ -54,9 +54,10 @@ struct Operand {
 
     template <typename Map, typename Offset>
     Operand(const Map &map, const Offset &offset, int count) : codes(View<const T>::of(map)) {
-        for (int i = 0; i < count; i++) offsets.push_back(offset(i));
-        const auto other = [this](std::int32_t one) { return one != offsets[0]; };
-        if (std::none_of(offsets.begin(), offsets.end(), other)) offsets.resize(1);
+        // One that is the same for all costs the library less.
+        bool same = true;
+        for (int i = 1; i < count && same; i++) same = offset(i) == offset(0);
+        for (int i = 0; i < (same ? 1 : count); i++) offsets.push_back(offset(i));
         for (std::int32_t one : offsets) zero_points.push_back(wrapping_mul(one, -1));
     }
 
