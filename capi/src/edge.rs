@@ -282,3 +282,36 @@ impl Task<'_> {
 
 // SAFETY: Threads: `run` is only called from the thread that called the library; the context is the caller's.
 unsafe impl Sync for crate::threads::Lent {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::zeropoint_last_error;
+
+    /// A panic becomes a status and a message, in a call and in a task.
+    #[test]
+    fn panics_stay_inside() {
+        assert_eq!(status(|| panic!("on purpose")), zeropoint_status::Panic);
+        // SAFETY: a text that stays until the next failure.
+        let message = unsafe { CStr::from_ptr(zeropoint_last_error()) };
+        assert!(message.to_bytes().starts_with(b"a fault of the library"));
+        unsafe extern "C" fn run(
+            _: *mut std::ffi::c_void,
+            tasks: usize,
+            perform: crate::types::zeropoint_task,
+            task: *const std::ffi::c_void,
+        ) {
+            // SAFETY: called with what `lend` gave, while it runs.
+            (0..tasks).for_each(|i| unsafe { perform.unwrap()(task, i) });
+        }
+        let (context, run) = (ptr::null_mut(), Some(run as _));
+        let threads = crate::types::zeropoint_threads { size: 0, threads: 2, handover_ns: 0, context, run };
+        let done = std::sync::atomic::AtomicUsize::new(0);
+        let task = |i| {
+            assert_ne!(i, 1, "on purpose");
+            done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        };
+        Task(&task).lend(&threads, 3);
+        assert_eq!(done.into_inner(), 2);
+    }
+}

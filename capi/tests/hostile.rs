@@ -323,3 +323,85 @@ fn messages() {
         fails(zeropoint_backend_name(usize::MAX, null_mut(), 0, null_mut()), S::Range, "index");
     }
 }
+
+/// Layers: weights, inputs and outputs that do not fit, and what only products have.
+#[test]
+fn layers() {
+    let codes = [1u8; 4 * 4 * 2];
+    let weights = tensor(&[1i8; 18], [1, 3, 3, 2]);
+    let conv = zeropoint_conv { kind: 1, input: 1, weights: &weights, ..zeroed() };
+    let make = |conv: zeropoint_conv, stages: zeropoint_stages| {
+        let mut layer = null_mut();
+        // SAFETY: memory is as long as it says.
+        (unsafe { zeropoint_conv_new(&conv, &stages, &mut layer) }, layer)
+    };
+    let max = usize::MAX;
+    let window = zeropoint_window { stride: [40000, 1], ..conv.window };
+    let huge = zeropoint_tensor { shape: [max; 4], ..weights };
+    let short = zeropoint_tensor { len: 17, ..weights };
+    let strides = zeropoint_tensor { strides: [max, 1, 1, 1], shape: [2, 1, 1, 1], ..weights };
+    let floats = zeropoint_tensor { elements: 5, ..weights };
+    let pack = zeropoint_pack { side: 1, ..zeroed() };
+    for (conv, expected, words) in [
+        (zeropoint_conv { kind: 0, ..conv }, S::Value, "conv.kind"),
+        (zeropoint_conv { input: 4, ..conv }, S::Value, "conv.input"),
+        (zeropoint_conv { weights: &huge, ..conv }, S::Overflow, "tensor"),
+        (zeropoint_conv { weights: &short, ..conv }, S::Span, "spans 18 elements, but there are 17"),
+        (zeropoint_conv { weights: &strides, ..conv }, S::Overflow, "tensor"),
+        (zeropoint_conv { weights: &floats, ..conv }, S::Value, "conv.weights.elements"),
+        (zeropoint_conv { window, ..conv }, S::Range, "stride: 40000"),
+        (zeropoint_conv { groups: 3, ..conv }, S::Range, "groups: 3"),
+        (zeropoint_conv { input_zero_point: -1, ..conv }, S::Range, "input_zero_point"),
+        (zeropoint_conv { pack: &pack, ..conv }, S::Value, "conv.pack.side"),
+        (zeropoint_conv { kind: 2, multiplier: 4, ..conv }, S::Range, "multiplier: 4"),
+        (zeropoint_conv { kind: 4, ..conv }, S::Shape, "weights"),
+    ] {
+        let (status, layer) = make(conv, raw());
+        fails(status, expected, words);
+        assert!(layer.is_null());
+    }
+    let (status, layer) = make(conv, raw());
+    ok(status);
+    let input = tensor(&codes, [1, 4, 4, 2]);
+    let mut sums = [0i32; 4];
+    let out = tensor_mut(&mut sums, [1, 2, 2, 1]);
+    let (mut bytes, mut workspace) = (0, null_mut());
+    let stages = raw();
+    // SAFETY: memory is as long as it says.
+    unsafe {
+        ok(zeropoint_layer_workspace_bytes(layer, input.shape.as_ptr(), 1, &mut bytes));
+        fails(
+            zeropoint_layer_workspace_bytes(layer, input.shape.as_ptr(), max, &mut bytes),
+            S::Overflow,
+            "workspace",
+        );
+        ok(zeropoint_workspace_new(bytes, &mut workspace));
+        let run = |inputs: &[*const zeropoint_tensor], out: zeropoint_tensor_mut| {
+            zeropoint_layer_run(layer, inputs.as_ptr(), inputs.len(), &out, workspace, null())
+        };
+        fails(run(&[], out), S::Shape, "inputs: expected 1 elements, got 0");
+        fails(run(&[&input, &input], out), S::Shape, "inputs: expected 1 elements, got 2");
+        fails(run(&[null()], out), S::Pointer, "inputs");
+        fails(run(&[&zeropoint_tensor { elements: 2, ..input }], out), S::Value, "inputs");
+        fails(run(&[&zeropoint_tensor { shape: [1, 4, 4, 3], ..input }], out), S::Span, "spans 48");
+        fails(run(&[&zeropoint_tensor { shape: [1, 4, 2, 4], ..input }], out), S::Shape, "input");
+        fails(run(&[&input], zeropoint_tensor_mut { shape: [1, 2, 1, 2], ..out }), S::Shape, "out");
+        fails(run(&[&input], zeropoint_tensor_mut { elements: 1, ..out }), S::Value, "out.elements");
+        fails(run(&[&input], zeropoint_tensor_mut { strides: [1; 4], ..out }), S::Overlap, "share memory");
+        fails(run(&[&input], zeropoint_tensor_mut { data: null_mut(), ..out }), S::Pointer, "out");
+        let shared = zeropoint_tensor { data: out.data, len: 16, shape: [1, 4, 2, 2], ..input };
+        fails(run(&[&shared], out), S::Overlap, "shares memory with inputs");
+        ok(run(&[&input], out));
+        let pointers = [&raw const input];
+        let run = zeropoint_run { stages: &stages, ..zeroed() };
+        let status = zeropoint_layer_run(layer, pointers.as_ptr(), 1, &out, workspace, &run);
+        fails(status, S::Value, "run.stages");
+        let status = zeropoint_layer_run(layer, pointers.as_ptr(), max, &out, workspace, null());
+        fails(status, S::Overflow, "inputs");
+        let status = zeropoint_layer_run(layer, pointers.as_ptr(), 1, &out, null_mut(), null());
+        fails(status, S::Pointer, "workspace");
+        ok(zeropoint_layer_free(layer));
+        ok(zeropoint_workspace_free(workspace));
+    }
+    assert_eq!(sums, [18; 4]);
+}
