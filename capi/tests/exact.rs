@@ -84,10 +84,13 @@ fn codes<O: Elements + zp::OutputCode + PartialEq + std::fmt::Debug>(random: &mu
         (zeropoint_rounding::SingleEven, Rounding::SingleEven),
         (zeropoint_rounding::IntMulShift, Rounding::IntMulShift),
     ] {
-        let (n, low) = (1 + random.below(20), O::RANGE.0.max(-1));
+        let (n, low, high) = (20 + random.below(20), O::RANGE.0 + 3, O::RANGE.1 - 5);
+        // Powers of two make ties, which tell rules apart; a left shift overflows.
         let each = |random: &mut Random| {
-            let by = 1 << 30 | (random.next() as i32 & 0x3fff_ffff);
-            zeropoint_multiplier { multiplier: by, shift: -(random.below(12) as i32) }
+            let fraction = random.next() as i32 & if random.below(2) == 0 { 0 } else { 0x3fff_ffff };
+            let left = random.below(8) == 0 && rule.1 != Rounding::IntMulShift;
+            let shift = if left { 20 } else { -(random.below(10) as i32) };
+            zeropoint_multiplier { multiplier: 1 << 30 | fraction, shift }
         };
         let given: Vec<_> = (0..n).map(|_| each(random)).collect();
         let by: Vec<_> = given
@@ -99,7 +102,7 @@ fn codes<O: Elements + zp::OutputCode + PartialEq + std::fmt::Debug>(random: &mu
                 _ => Multiplier::new(by.multiplier, by.shift).unwrap(),
             })
             .collect();
-        let bias: Vec<_> = (0..n).map(|_| random.next() as i32 >> 12).collect();
+        let bias: Vec<_> = (0..n).map(|_| random.next() as i32 >> 16).collect();
         let stages = zeropoint_stages {
             output: O::TYPE,
             scaling: zeropoint_scaling::Fixed as i32,
@@ -107,7 +110,7 @@ fn codes<O: Elements + zp::OutputCode + PartialEq + std::fmt::Debug>(random: &mu
             zero_point: 5,
             clamp: 1,
             clamp_low: low,
-            clamp_high: 120,
+            clamp_high: high,
             bias: bias.as_ptr(),
             bias_len: n,
             multipliers: given.as_ptr(),
@@ -115,8 +118,10 @@ fn codes<O: Elements + zp::OutputCode + PartialEq + std::fmt::Debug>(random: &mu
             multipliers_axis: zeropoint_axis::Columns as i32,
             ..zeroed()
         };
-        let composed = |by| Stages::<O>::fixed(by).rounding(rule.1).zero_point(5).clamp(low, 120);
-        agree(random, &stages, &composed(PerAxis::PerColumn(&by)).bias(&bias), n);
+        let composed = |by| Stages::<O>::fixed(by).rounding(rule.1).zero_point(5).clamp(low, high);
+        for _ in 0..4 {
+            agree(random, &stages, &composed(PerAxis::PerColumn(&by)).bias(&bias), n);
+        }
         let one =
             zeropoint_stages { multipliers_axis: 0, multipliers_len: 1, bias: null(), bias_len: 0, ..stages };
         agree(random, &one, &composed(PerAxis::One(by[0])), n);
