@@ -16,14 +16,27 @@ int main(void) {
     const uint8_t weights[6] = {2, 130, 128, 255, 0, 127};
     const int32_t bias[2] = {100, -100};
     zeropoint_matrix rhs = {
-        .size = sizeof rhs, .data = weights, .len = 6, .elements = ZEROPOINT_TYPE_U8, .zero_point = 128,
-        .rows = 3, .cols = 2, .row_stride = 2, .col_stride = 1,
+        .size = sizeof rhs,
+        .data = weights,
+        .len = 6,
+        .elements = ZEROPOINT_TYPE_U8,
+        .zero_point = 128,
+        .rows = 3,
+        .cols = 2,
+        .row_stride = 2,
+        .col_stride = 1,
     };
     zeropoint_multiplier multiplier;
     check(zeropoint_multiplier_from_real(0.125, &multiplier));
     zeropoint_stages stages = {
-        .size = sizeof stages, .output = ZEROPOINT_TYPE_U8, .scaling = ZEROPOINT_SCALING_FIXED,
-        .multipliers = &multiplier, .multipliers_len = 1, .bias = bias, .bias_len = 2, .zero_point = 10,
+        .size = sizeof stages,
+        .output = ZEROPOINT_TYPE_U8,
+        .scaling = ZEROPOINT_SCALING_FIXED,
+        .multipliers = &multiplier,
+        .multipliers_len = 1,
+        .bias = bias,
+        .bias_len = 2,
+        .zero_point = 10,
     };
     zeropoint_gemm *gemm;
     check(zeropoint_gemm_new(&rhs, NULL, &stages, &gemm));
@@ -37,12 +50,25 @@ int main(void) {
     const uint8_t activations[6] = {0, 1, 2, 3, 4, 5};
     uint8_t codes[4];
     zeropoint_matrix lhs = {
-        .size = sizeof lhs, .data = activations, .len = 6, .elements = ZEROPOINT_TYPE_U8, .zero_point = 1,
-        .rows = 2, .cols = 3, .row_stride = 3, .col_stride = 1,
+        .size = sizeof lhs,
+        .data = activations,
+        .len = 6,
+        .elements = ZEROPOINT_TYPE_U8,
+        .zero_point = 1,
+        .rows = 2,
+        .cols = 3,
+        .row_stride = 3,
+        .col_stride = 1,
     };
     zeropoint_matrix_mut out = {
-        .size = sizeof out, .data = codes, .len = 4, .elements = ZEROPOINT_TYPE_U8,
-        .rows = 2, .cols = 2, .row_stride = 2, .col_stride = 1,
+        .size = sizeof out,
+        .data = codes,
+        .len = 4,
+        .elements = ZEROPOINT_TYPE_U8,
+        .rows = 2,
+        .cols = 2,
+        .row_stride = 2,
+        .col_stride = 1,
     };
     check(zeropoint_gemm_run(gemm, &lhs, &out, workspace, NULL)); /* allocates nothing */
 

@@ -1,4 +1,5 @@
-// A small network from C++: convolution, pooling, softmax, on threads that the program lends. No call throws; `check` does.
+// A small network from C++: convolution, pooling, softmax, on threads that the program lends. No call throws;
+// `check` does.
 #include <cstdio>
 #include <memory>
 #include <stdexcept>
@@ -100,7 +101,7 @@ Layer of_kind(zeropoint_op_kind kind) {
     return Layer(layer);
 }
 
-}  // namespace
+} // namespace
 
 int main() try {
     const Image image = {{1, 16, 16, 3}, std::vector<uint8_t>(16 * 16 * 3, 130)};

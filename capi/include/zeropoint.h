@@ -155,8 +155,8 @@ enum zeropoint_rounding
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-    // gemmlowp, TFLite and the paper: a rounding doubling high multiply (ties up), then a rounding shift (ties away from zero).
-    // A left shift wraps.
+    // gemmlowp, TFLite and the paper: a rounding doubling high multiply (ties up), then a rounding shift (ties
+    // away from zero). A left shift wraps.
     ZEROPOINT_ROUNDING_DOUBLE_AWAY = 0,
     // The same with a left shift that saturates.
     ZEROPOINT_ROUNDING_DOUBLE_AWAY_SAT = 1,
@@ -168,8 +168,8 @@ enum zeropoint_rounding
     ZEROPOINT_ROUNDING_SINGLE_AWAY = 4,
     // One rounding of the exact product, ties to even.
     ZEROPOINT_ROUNDING_SINGLE_EVEN = 5,
-    // gemmlowp's older stage: a wrapping integer product, then a rounding shift (ties away from zero). `multiplier` is any integer,
-    // `shift` -31..=0.
+    // gemmlowp's older stage: a wrapping integer product, then a rounding shift (ties away from zero).
+    // `multiplier` is any integer, `shift` -31..=0.
     ZEROPOINT_ROUNDING_INT_MUL_SHIFT = 6,
 };
 #ifndef __cplusplus
@@ -245,8 +245,8 @@ typedef int32_t zeropoint_conv_kind;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-// Layers without weights. `inputs` are the parameters of inputs, `output` those of the output, which where no `inputs` are named are
-// those of the input, too.
+// Layers without weights. `inputs` are the parameters of inputs, `output` those of the output, which where no
+// `inputs` are named are those of the input, too.
 enum zeropoint_op_kind
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
@@ -449,7 +449,8 @@ typedef struct zeropoint_conv {
     const struct zeropoint_pack *pack;
 } zeropoint_conv;
 
-// A fixed-point factor: `multiplier * 2^(shift - 31)`. `multiplier` is 0 or 2^30..2^31, `shift` -31..=30; `INT_MUL_SHIFT` differs.
+// A fixed-point factor: `multiplier * 2^(shift - 31)`. `multiplier` is 0 or 2^30..2^31, `shift` -31..=30;
+// `INT_MUL_SHIFT` differs.
 typedef struct zeropoint_multiplier {
     // The fraction.
     int32_t multiplier;
@@ -566,12 +567,13 @@ typedef struct zeropoint_threads {
     size_t size;
     // How many tasks can run at a time.
     size_t threads;
-    // About how many nanoseconds it takes to hand out tasks and to wait for them: what takes less is not shared. 0 shares everything.
+    // About how many nanoseconds it takes to hand out tasks and to wait for them: what takes less is not shared.
+    // 0 shares everything.
     uint64_t handover_ns;
     // Passed to `run`.
     void *context;
-    // Calls `perform(task, i)` for every `i < tasks`, each at least once, on any threads, and returns when all calls have.
-    // A call that was left out is an error; one after `run` has returned is undefined.
+    // Calls `perform(task, i)` for every `i < tasks`, each at least once, on any threads, and returns when all
+    // calls have. A call that was left out is an error; one after `run` has returned is undefined.
     void (*run)(void *context, size_t tasks, zeropoint_task perform, const void *task);
 } zeropoint_threads;
 
@@ -581,7 +583,8 @@ typedef struct zeropoint_run {
     size_t size;
     // Lent threads; null: the caller's only.
     const struct zeropoint_threads *threads;
-    // Other stages than the prepared, of the same output type: dynamic scales, for one; null: the prepared. Not of layers.
+    // Other stages than the prepared, of the same output type: dynamic scales, for one; null: the prepared. Not
+    // of layers.
     const struct zeropoint_stages *stages;
 } zeropoint_run;
 
@@ -655,7 +658,8 @@ typedef struct zeropoint_op {
 extern "C" {
 #endif // __cplusplus
 
-// Prepares a layer with weights. Everything is copied. The layer goes to `layer`, which is null after an error. Thread-safe.
+// Prepares a layer with weights. Everything is copied. The layer goes to `layer`, which is null after an error.
+// Thread-safe.
 zeropoint_status zeropoint_conv_new(const struct zeropoint_conv *conv,
                                     const struct zeropoint_stages *stages,
                                     struct zeropoint_layer **layer);
@@ -673,7 +677,8 @@ zeropoint_status zeropoint_gemm_new(const struct zeropoint_matrix *weights,
                                     const struct zeropoint_stages *stages,
                                     struct zeropoint_gemm **gemm);
 
-// Prepares products with weights that [`zeropoint_gemm_save`] wrote, on a machine with the same backend; refuses others. Thread-safe.
+// Prepares products with weights that [`zeropoint_gemm_save`] wrote, on a machine with the same backend; refuses
+// others. Thread-safe.
 zeropoint_status zeropoint_gemm_load(const uint8_t *bytes,
                                      size_t len,
                                      const struct zeropoint_stages *stages,
@@ -707,16 +712,16 @@ zeropoint_status zeropoint_workspace_free(struct zeropoint_workspace *workspace)
 
 // Runs a product: `activations` is the lhs, M x K, and `out` M x N; of a packed lhs the rhs, K x N.
 //
-// `run` may be null. Allocates nothing, unless `run` has stages with multipliers. Thread-safe, each thread with a workspace and an
-// output of its own.
+// `run` may be null. Allocates nothing, unless `run` has stages with multipliers. Thread-safe, each thread with a
+// workspace and an output of its own.
 zeropoint_status zeropoint_gemm_run(const struct zeropoint_gemm *gemm,
                                     const struct zeropoint_matrix *activations,
                                     const struct zeropoint_matrix_mut *out,
                                     struct zeropoint_workspace *workspace,
                                     const struct zeropoint_run *run);
 
-// A product that is not prepared: packs `rhs`, K x N, runs once with `lhs`, M x K, and keeps nothing. For weights that change each
-// time. Thread-safe.
+// A product that is not prepared: packs `rhs`, K x N, runs once with `lhs`, M x K, and keeps nothing. For weights
+// that change each time. Thread-safe.
 zeropoint_status zeropoint_gemm_once(const struct zeropoint_matrix *lhs,
                                      const struct zeropoint_matrix *rhs,
                                      const struct zeropoint_stages *stages,
@@ -728,11 +733,11 @@ const char *zeropoint_version(void);
 // How many backends this CPU can run. Thread-safe.
 zeropoint_status zeropoint_backend_count(size_t *count);
 
-// The name of a backend that this CPU can run, best first: what `zeropoint_pack.backend` and the environment variable
-// `ZEROPOINT_BACKEND` take.
+// The name of a backend that this CPU can run, best first: what `zeropoint_pack.backend` and the environment
+// variable `ZEROPOINT_BACKEND` take.
 //
-// Texts are written to `buffer`, which has `capacity` bytes, with a zero at the end, cut to what fits; `needed`, if it is not null,
-// gets the bytes that all of it takes. Thread-safe.
+// Texts are written to `buffer`, which has `capacity` bytes, with a zero at the end, cut to what fits; `needed`,
+// if it is not null, gets the bytes that all of it takes. Thread-safe.
 zeropoint_status zeropoint_backend_name(size_t index,
                                         char *buffer,
                                         size_t capacity,
@@ -752,8 +757,8 @@ zeropoint_status zeropoint_multiplier_from_real(double real, struct zeropoint_mu
 
 // Runs a layer on `inputs_len` tensors: one, two of sums and products, any number of a concatenation.
 //
-// `workspace` may be null where [`zeropoint_layer_workspace_bytes`] is 0; `run` may be null. Thread-safe, each thread with a workspace
-// and an output of its own.
+// `workspace` may be null where [`zeropoint_layer_workspace_bytes`] is 0; `run` may be null. Thread-safe, each
+// thread with a workspace and an output of its own.
 zeropoint_status zeropoint_layer_run(const struct zeropoint_layer *layer,
                                      const struct zeropoint_tensor *const *inputs,
                                      size_t inputs_len,
@@ -761,7 +766,8 @@ zeropoint_status zeropoint_layer_run(const struct zeropoint_layer *layer,
                                      struct zeropoint_workspace *workspace,
                                      const struct zeropoint_run *run);
 
-// The shape of the output for the shape of an input: four numbers each, batch, height, width, channels. Not of layers with several inputs. Thread-safe.
+// The shape of the output for the shape of an input: four numbers each, batch, height, width, channels. Not of
+// layers with several inputs. Thread-safe.
 zeropoint_status zeropoint_layer_output(const struct zeropoint_layer *layer,
                                         const size_t *input,
                                         size_t *output);

@@ -30,7 +30,8 @@ pub(crate) fn window(window: &zeropoint_window) -> Result<Window, Failure> {
     Ok(Window { stride: or_one(window.stride), dilation: or_one(window.dilation), padding })
 }
 
-/// Prepares a layer with weights. Everything is copied. The layer goes to `layer`, which is null after an error. Thread-safe.
+/// Prepares a layer with weights. Everything is copied. The layer goes to `layer`, which is null after an error.
+/// Thread-safe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zeropoint_conv_new(
     conv: *const zeropoint_conv,

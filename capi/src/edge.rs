@@ -3,13 +3,13 @@
 //! # The contract
 //! What a caller of a function of `zeropoint.h` promises. What can be checked is checked, and gives an error.
 //!
-//! * **Memory**: a pointer that is not null points to as many elements as are said beside it (one, where nothing is said), which are
-//!   there until the function returns; for a struct, to as many bytes as its first field says.
+//! * **Memory**: a pointer that is not null points to as many elements as are said beside it (one, where nothing
+//!   is said), which are there until the function returns; for a struct, to as many bytes as its first field says.
 //! * **Writing**: memory that a function writes to is used by nobody else until it returns.
 //! * **Text**: a text ends with a zero byte.
 //! * **Handles**: a handle came from this library and was not freed; nobody uses one while it is freed.
-//! * **Threads**: `run` of lent threads may be called from the caller's thread; it calls its task while it runs and not later; none of
-//!   its functions unwinds.
+//! * **Threads**: `run` of lent threads may be called from the caller's thread; it calls its task while it runs
+//!   and not later; none of its functions unwinds.
 
 use std::ffi::{CStr, c_char};
 use std::mem::MaybeUninit;
@@ -100,7 +100,8 @@ impl Caller {
         Ok(())
     }
 
-    /// A struct, which may be of an older header, then new fields are 0; or of a newer, if the fields that are not known are 0.
+    /// A struct, which may be of an older header, then new fields are 0; or of a newer, if the fields that are not
+    /// known are 0.
     pub fn read<T: Growing>(&self, argument: &'static str, pointer: *const T) -> Result<T, Failure> {
         Self::check(argument, pointer, size_of::<usize>())?;
         // SAFETY: Memory: even the smallest struct has its first field, whose type `Growing` says.
@@ -139,7 +140,8 @@ impl Caller {
             return Ok(&[]);
         }
         Self::check(argument, pointer, Failure::bytes::<T>(argument, len)?)?;
-        // SAFETY: Memory, for as long as `self` is borrowed; not null, aligned, of no more than `isize::MAX` bytes by `check`.
+        // SAFETY: Memory, for as long as `self` is borrowed; not null, aligned, of no more than `isize::MAX` bytes
+        // by `check`.
         Ok(unsafe { std::slice::from_raw_parts(pointer, len) })
     }
 
@@ -161,7 +163,8 @@ impl Caller {
 
     /// Elements that are read and written.
     pub fn initialized<'a, T: Plain>(&self, memory: &'a mut [MaybeUninit<T>]) -> &'a mut [T] {
-        // SAFETY: Memory: the bytes belong to the caller, beyond what the compiler sees, and each is a value of a `Plain`.
+        // SAFETY: Memory: the bytes belong to the caller, beyond what the compiler sees, and each is a value of a
+        // `Plain`.
         unsafe { &mut *(ptr::from_mut(memory) as *mut [T]) }
     }
 

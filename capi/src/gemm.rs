@@ -94,7 +94,8 @@ pub unsafe extern "C" fn zeropoint_gemm_new(
     }))
 }
 
-/// Prepares products with weights that [`zeropoint_gemm_save`] wrote, on a machine with the same backend; refuses others. Thread-safe.
+/// Prepares products with weights that [`zeropoint_gemm_save`] wrote, on a machine with the same backend; refuses
+/// others. Thread-safe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zeropoint_gemm_load(
     bytes: *const u8,
@@ -202,8 +203,8 @@ pub(crate) fn with_workspace<T>(
 
 /// Runs a product: `activations` is the lhs, M x K, and `out` M x N; of a packed lhs the rhs, K x N.
 ///
-/// `run` may be null. Allocates nothing, unless `run` has stages with multipliers. Thread-safe, each thread with a workspace and an
-/// output of its own.
+/// `run` may be null. Allocates nothing, unless `run` has stages with multipliers. Thread-safe, each thread with a
+/// workspace and an output of its own.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zeropoint_gemm_run(
     gemm: *const zeropoint_gemm,
@@ -262,8 +263,8 @@ impl Run<'_> {
     }
 }
 
-/// A product that is not prepared: packs `rhs`, K x N, runs once with `lhs`, M x K, and keeps nothing. For weights that change each
-/// time. Thread-safe.
+/// A product that is not prepared: packs `rhs`, K x N, runs once with `lhs`, M x K, and keeps nothing. For weights
+/// that change each time. Thread-safe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zeropoint_gemm_once(
     lhs: *const zeropoint_matrix,

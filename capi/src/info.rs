@@ -60,11 +60,11 @@ pub unsafe extern "C" fn zeropoint_backend_count(count: *mut usize) -> zeropoint
     call!(|caller| caller.write("count", count, names().count()))
 }
 
-/// The name of a backend that this CPU can run, best first: what `zeropoint_pack.backend` and the environment variable
-/// `ZEROPOINT_BACKEND` take.
+/// The name of a backend that this CPU can run, best first: what `zeropoint_pack.backend` and the environment
+/// variable `ZEROPOINT_BACKEND` take.
 ///
-/// Texts are written to `buffer`, which has `capacity` bytes, with a zero at the end, cut to what fits; `needed`, if it is not null,
-/// gets the bytes that all of it takes. Thread-safe.
+/// Texts are written to `buffer`, which has `capacity` bytes, with a zero at the end, cut to what fits; `needed`,
+/// if it is not null, gets the bytes that all of it takes. Thread-safe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zeropoint_backend_name(
     index: usize,

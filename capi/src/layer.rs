@@ -140,8 +140,8 @@ impl<'c> Images<'c> {
 
 /// Runs a layer on `inputs_len` tensors: one, two of sums and products, any number of a concatenation.
 ///
-/// `workspace` may be null where [`zeropoint_layer_workspace_bytes`] is 0; `run` may be null. Thread-safe, each thread with a workspace
-/// and an output of its own.
+/// `workspace` may be null where [`zeropoint_layer_workspace_bytes`] is 0; `run` may be null. Thread-safe, each
+/// thread with a workspace and an output of its own.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zeropoint_layer_run(
     layer: *const zeropoint_layer,
@@ -164,7 +164,8 @@ pub unsafe extern "C" fn zeropoint_layer_run(
     })
 }
 
-/// The shape of the output for the shape of an input: four numbers each, batch, height, width, channels. Not of layers with several inputs. Thread-safe.
+/// The shape of the output for the shape of an input: four numbers each, batch, height, width, channels. Not of
+/// layers with several inputs. Thread-safe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zeropoint_layer_output(
     layer: *const zeropoint_layer,

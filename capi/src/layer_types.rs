@@ -96,8 +96,8 @@ pub struct zeropoint_params {
     pub scale: f32,
 }
 
-/// Layers without weights. `inputs` are the parameters of inputs, `output` those of the output, which where no `inputs` are named are
-/// those of the input, too.
+/// Layers without weights. `inputs` are the parameters of inputs, `output` those of the output, which where no
+/// `inputs` are named are those of the input, too.
 #[repr(i32)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum zeropoint_op_kind {

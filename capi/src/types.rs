@@ -1,7 +1,7 @@
 //! The structs and the constants of the header.
 //!
-//! A struct that may grow begins with its size. A field of 0 is the default that the field names; 0 where none is named is 0.
-//! Constants are passed as `int32_t`, so that a wrong one is an error.
+//! A struct that may grow begins with its size. A field of 0 is the default that the field names; 0 where none is
+//! named is 0. Constants are passed as `int32_t`, so that a wrong one is an error.
 
 use std::ffi::{c_char, c_void};
 
@@ -59,8 +59,8 @@ pub enum zeropoint_scaling {
 #[repr(i32)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum zeropoint_rounding {
-    /// gemmlowp, TFLite and the paper: a rounding doubling high multiply (ties up), then a rounding shift (ties away from zero).
-    /// A left shift wraps.
+    /// gemmlowp, TFLite and the paper: a rounding doubling high multiply (ties up), then a rounding shift (ties
+    /// away from zero). A left shift wraps.
     DoubleAway = 0,
     /// The same with a left shift that saturates.
     DoubleAwaySat = 1,
@@ -72,8 +72,8 @@ pub enum zeropoint_rounding {
     SingleAway = 4,
     /// One rounding of the exact product, ties to even.
     SingleEven = 5,
-    /// gemmlowp's older stage: a wrapping integer product, then a rounding shift (ties away from zero). `multiplier` is any integer,
-    /// `shift` -31..=0.
+    /// gemmlowp's older stage: a wrapping integer product, then a rounding shift (ties away from zero).
+    /// `multiplier` is any integer, `shift` -31..=0.
     IntMulShift = 6,
 }
 
@@ -155,7 +155,8 @@ pub struct zeropoint_pack {
     pub expected_rows: usize,
 }
 
-/// A fixed-point factor: `multiplier * 2^(shift - 31)`. `multiplier` is 0 or 2^30..2^31, `shift` -31..=30; `INT_MUL_SHIFT` differs.
+/// A fixed-point factor: `multiplier * 2^(shift - 31)`. `multiplier` is 0 or 2^30..2^31, `shift` -31..=30;
+/// `INT_MUL_SHIFT` differs.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct zeropoint_multiplier {
@@ -232,12 +233,13 @@ pub struct zeropoint_threads {
     pub size: usize,
     /// How many tasks can run at a time.
     pub threads: usize,
-    /// About how many nanoseconds it takes to hand out tasks and to wait for them: what takes less is not shared. 0 shares everything.
+    /// About how many nanoseconds it takes to hand out tasks and to wait for them: what takes less is not shared.
+    /// 0 shares everything.
     pub handover_ns: u64,
     /// Passed to `run`.
     pub context: *mut c_void,
-    /// Calls `perform(task, i)` for every `i < tasks`, each at least once, on any threads, and returns when all calls have.
-    /// A call that was left out is an error; one after `run` has returned is undefined.
+    /// Calls `perform(task, i)` for every `i < tasks`, each at least once, on any threads, and returns when all
+    /// calls have. A call that was left out is an error; one after `run` has returned is undefined.
     pub run: Option<
         unsafe extern "C" fn(context: *mut c_void, tasks: usize, perform: zeropoint_task, task: *const c_void),
     >,
@@ -251,7 +253,8 @@ pub struct zeropoint_run {
     pub size: usize,
     /// Lent threads; null: the caller's only.
     pub threads: *const zeropoint_threads,
-    /// Other stages than the prepared, of the same output type: dynamic scales, for one; null: the prepared. Not of layers.
+    /// Other stages than the prepared, of the same output type: dynamic scales, for one; null: the prepared. Not
+    /// of layers.
     pub stages: *const zeropoint_stages,
 }
 
@@ -308,7 +311,9 @@ constants! {
     zeropoint_side { Rhs, Lhs } "zeropoint_side"
     zeropoint_effort { Normal, Fast, Thorough } "zeropoint_effort"
     zeropoint_scaling { Raw, Fixed, Float } "zeropoint_scaling"
-    zeropoint_rounding { DoubleAway, DoubleAwaySat, DoubleUp, SingleUp, SingleAway, SingleEven, IntMulShift } "zeropoint_rounding"
+    zeropoint_rounding {
+        DoubleAway, DoubleAwaySat, DoubleUp, SingleUp, SingleAway, SingleEven, IntMulShift
+    } "zeropoint_rounding"
     zeropoint_axis { One, Columns, Rows } "zeropoint_axis"
 }
 pub(crate) use constants;

@@ -1,4 +1,5 @@
-// Corners in which gemmlowp's SIMD code and its portable code differ. Compiled with its headers for each, and with ours; a line a product.
+// Corners in which gemmlowp's SIMD code and its portable code differ. Compiled with its headers for each, and with
+// ours; a line a product.
 #include "public/gemmlowp.h"
 
 #include <cstdio>
@@ -31,7 +32,8 @@ void product(Random &random, const char *corner, const Pipeline &pipeline) {
     const MatrixMap<const std::uint8_t, MapOrder::ColMajor> rhs(b.data(), k, n);
     MatrixMap<Out, MapOrder::ColMajor> result(c.data(), m, n);
     GemmContext context;
-    GemmWithOutputPipeline<std::uint8_t, Out, DefaultL8R8BitDepthParams>(&context, lhs, rhs, &result, -128, -100, pipeline);
+    GemmWithOutputPipeline<std::uint8_t, Out, DefaultL8R8BitDepthParams>(&context, lhs, rhs, &result, -128, -100,
+                                                                         pipeline);
     std::uint64_t hash = 1;
     for (Out code : c) hash = hash * 31 + std::uint64_t(std::int64_t(code));
     std::printf("%s %llx\n", corner, static_cast<unsigned long long>(hash));
@@ -44,9 +46,11 @@ int main(int, char **argument) {
     Random random = {1};
     for (int i = 0; i < std::atoi(argument[1]); i++) {
         const i32 multiplier = (1 << 30) + random.in(0, (1 << 30) - 1);
-        const OutputStageQuantizeDownInt32ToUint8Scale integer = {random.in(-9999, 9999), random.in(1, 500), random.in(0, 20)};
+        const OutputStageQuantizeDownInt32ToUint8Scale integer = {random.in(-9999, 9999), random.in(1, 500),
+                                                                  random.in(0, 20)};
         const OutputStageQuantizeDownInt32ByFixedPoint fixed = {multiplier, random.in(1, 20), random.in(0, 127)};
-        const OutputStageScaleInt32ByFixedPointAndExponent right = {multiplier, random.in(-20, -1), random.in(0, 127)};
+        const OutputStageScaleInt32ByFixedPointAndExponent right = {multiplier, random.in(-20, -1),
+                                                                    random.in(0, 127)};
         const OutputStageScaleInt32ByFixedPointAndExponent left = {multiplier, random.in(1, 8), 0};
         const OutputStageScaleInt32ByFixedPointAndExponent overflowing = {multiplier, random.in(9, 20), 0};
         const OutputStageScaleInt32ByFixedPointAndExponent smallest = {least, 30, 0};

@@ -23,7 +23,8 @@ unsafe extern "C" fn scoped(_: *mut c_void, tasks: usize, perform: zeropoint_tas
     });
 }
 
-/// A random product through the interface, serial and on threads, saved and loaded, on every backend, against the library.
+/// A random product through the interface, serial and on threads, saved and loaded, on every backend, against the
+/// library.
 fn agree<O: Elements + zp::Element + PartialEq + std::fmt::Debug>(
     random: &mut Random,
     stages: &zeropoint_stages,
@@ -230,15 +231,20 @@ fn layers_with_weights() {
     let stages = Stages::<i32>::raw();
     let made = zeropoint_conv { input: 1, input_zero_point: 9, window: same, ..zeroed() };
     macro_rules! check {
-        ($kind:ident, $weights:expr, $out:expr, {$($field:ident: $value:expr),*}, $spec:ident, $($spec_field:ident: $spec_value:expr),*) => {{
+        (
+            $kind:ident, $weights:expr, $out:expr, {$($field:ident: $value:expr),*},
+            $spec:ident, $($spec_field:ident: $spec_value:expr),*
+        ) => {{
             let weights = &weights[..$weights.iter().product()];
             let view = TensorRef::nhwc(weights, $weights).unwrap();
-            let layer = $kind::<u8, i32>::new(&$spec { input_zero_point: 9, window, $($spec_field: $spec_value,)* ..$spec::new(view) }, &stages).unwrap();
+            let spec = $spec { input_zero_point: 9, window, $($spec_field: $spec_value,)* ..$spec::new(view) };
+            let layer = $kind::<u8, i32>::new(&spec, &stages).unwrap();
             let mut wanted = vec![0; $out.iter().product()];
             let mut workspace = zp::Workspace::new(1 << 20);
-            layer.run(TensorRef::nhwc(&image, shape).unwrap(), TensorMut::nhwc(&mut wanted, $out).unwrap(), &mut workspace).unwrap();
-            let weights = tensor(weights, $weights);
-            let layer = conv(&zeropoint_conv { kind: zeropoint_conv_kind::$kind as i32, weights: &weights, $($field: $value,)* ..made }, &raw());
+            let out = TensorMut::nhwc(&mut wanted, $out).unwrap();
+            layer.run(TensorRef::nhwc(&image, shape).unwrap(), out, &mut workspace).unwrap();
+            let (kind, weights) = (zeropoint_conv_kind::$kind as i32, tensor(weights, $weights));
+            let layer = conv(&zeropoint_conv { kind, weights: &weights, $($field: $value,)* ..made }, &raw());
             assert_eq!(run_layer::<u8, i32>(layer, &[(&image, shape)], $out), wanted, stringify!($kind));
         }};
     }

@@ -1,7 +1,7 @@
-// Random products through gemmlowp's interface. This program is compiled twice, with gemmlowp's headers and with ours, and has to print
-// the same: a line a product, with a hash of the memory of its result, gaps included.
-//   gemmlowp COUNT      so many products of every kind
-//   gemmlowp --speed    GOP/s of some shapes: the least time of many; with SPEED_ONLY defined, quick to compile
+// Random products through gemmlowp's interface. This program is compiled twice, with gemmlowp's headers and with
+// ours, and has to print the same: a line a product, with a hash of the memory of its result, gaps included.
+// gemmlowp COUNT      so many products of every kind gemmlowp --speed    GOP/s of some shapes: the least time of
+// many; with SPEED_ONLY defined, quick to compile
 #ifndef SPEED_ONLY
 #include "eight_bit_int_gemm/eight_bit_int_gemm.h"
 #endif
@@ -71,7 +71,8 @@ MatrixMap<T, Order> map(std::vector<typename std::remove_const<T>::type> &memory
 
 std::uint64_t hash(const void *memory, std::size_t bytes) {
     std::uint64_t hash = 0xcbf29ce484222325;
-    for (std::size_t i = 0; i < bytes; i++) hash = (hash ^ static_cast<const unsigned char *>(memory)[i]) * 0x100000001b3;
+    for (std::size_t i = 0; i < bytes; i++)
+        hash = (hash ^ static_cast<const unsigned char *>(memory)[i]) * 0x100000001b3;
     return hash;
 }
 
@@ -90,7 +91,9 @@ void product(Random &random, const char *kind, Shape shape, const Pipeline &pipe
     auto result = map<Out, O>(c, m, n, random.in(0, 3));
     const bool extreme = random.one_in(3);
     for (auto memory : {&a, &b}) {
-        for (In &code : *memory) code = In(extreme ? (random.in(0, 1) ? std::numeric_limits<In>::min() : std::numeric_limits<In>::max()) : random.any());
+        for (In &code : *memory)
+            code = In(extreme ? (random.in(0, 1) ? std::numeric_limits<In>::min() : std::numeric_limits<In>::max())
+                              : random.any());
     }
     for (Out &code : c) code = Out(random.any());
     const MatrixMap<const In, L> from(lhs.data(), m, k, lhs.stride());
@@ -99,7 +102,8 @@ void product(Random &random, const char *kind, Shape shape, const Pipeline &pipe
     // Negated zero points; now and then what is none.
     const bool wild = random.one_in(5);
     auto offset = [&] {
-        return wild ? random.in(-1000, 1000) : random.in(-std::numeric_limits<In>::max(), -std::numeric_limits<In>::min());
+        return wild ? random.in(-1000, 1000)
+                    : random.in(-std::numeric_limits<In>::max(), -std::numeric_limits<In>::min());
     };
     if (random.one_in(3)) {
         const auto rows = random.many(m, offset), cols = random.many(n, offset);
@@ -107,7 +111,8 @@ void product(Random &random, const char *kind, Shape shape, const Pipeline &pipe
             &context, from, by, &result, VectorMap<const i32, VectorShape::Col>(rows.data(), m),
             VectorMap<const i32, VectorShape::Row>(cols.data(), n), pipeline);
     } else {
-        GemmWithOutputPipeline<In, Out, DefaultL8R8BitDepthParams>(&context, from, by, &result, offset(), offset(), pipeline);
+        GemmWithOutputPipeline<In, Out, DefaultL8R8BitDepthParams>(&context, from, by, &result, offset(), offset(),
+                                                                   pipeline);
     }
     line(kind, shape, c);
 }
@@ -118,10 +123,10 @@ void orders(Random &random, const char *kind, Shape shape, const Pipeline &pipel
     typedef std::uint8_t In;
     // Each order of each matrix, in half of the combinations: gemmlowp takes a minute to compile as it is.
     switch (random.in(0, 3)) {
-        case 0: return product<In, Out, Row, Row, Row>(random, kind, shape, pipeline);
-        case 1: return product<In, Out, Row, Col, Col>(random, kind, shape, pipeline);
-        case 2: return product<In, Out, Col, Row, Col>(random, kind, shape, pipeline);
-        default: return product<In, Out, Col, Col, Row>(random, kind, shape, pipeline);
+    case 0: return product<In, Out, Row, Row, Row>(random, kind, shape, pipeline);
+    case 1: return product<In, Out, Row, Col, Col>(random, kind, shape, pipeline);
+    case 2: return product<In, Out, Col, Row, Col>(random, kind, shape, pipeline);
+    default: return product<In, Out, Col, Col, Row>(random, kind, shape, pipeline);
     }
 }
 
@@ -133,15 +138,21 @@ void scaling(Random &random, const char *kind, Shape shape, const Stage &stage, 
     const OutputStageSaturatingCastToInt16 i16 = {};
     const std::string name = kind;
     switch (random.in(0, 5)) {
-        case 0: return orders<std::uint8_t>(random, (name + "-u8").c_str(), shape, std::make_tuple(stage, u8));
-        case 1: return orders<std::uint8_t>(random, ("bias-" + name + "-clamp-u8").c_str(), shape, std::make_tuple(bias, stage, clamp, u8));
-        case 2: return orders<std::int16_t>(random, ("bias-" + name + "-i16").c_str(), shape, std::make_tuple(bias, stage, i16));
-        case 3: return orders<std::int16_t>(random, (name + "-clamp-clamp-i16").c_str(), shape, std::make_tuple(stage, clamp, other, i16));
-        case 4: return orders<std::int32_t>(random, (name + "-i32").c_str(), shape, std::make_tuple(stage));
-        default: {
-            const OutputStageSaturatingCastToInt8 i8 = {};
-            return orders<std::int8_t>(random, (name + "-clamp-i8").c_str(), shape, std::make_tuple(stage, clamp, i8));
-        }
+    case 0: return orders<std::uint8_t>(random, (name + "-u8").c_str(), shape, std::make_tuple(stage, u8));
+    case 1:
+        return orders<std::uint8_t>(random, ("bias-" + name + "-clamp-u8").c_str(), shape,
+                                    std::make_tuple(bias, stage, clamp, u8));
+    case 2:
+        return orders<std::int16_t>(random, ("bias-" + name + "-i16").c_str(), shape,
+                                    std::make_tuple(bias, stage, i16));
+    case 3:
+        return orders<std::int16_t>(random, (name + "-clamp-clamp-i16").c_str(), shape,
+                                    std::make_tuple(stage, clamp, other, i16));
+    case 4: return orders<std::int32_t>(random, (name + "-i32").c_str(), shape, std::make_tuple(stage));
+    default: {
+        const OutputStageSaturatingCastToInt8 i8 = {};
+        return orders<std::int8_t>(random, (name + "-clamp-i8").c_str(), shape, std::make_tuple(stage, clamp, i8));
+    }
     }
 }
 
@@ -156,33 +167,40 @@ void along(Random &random, Shape shape) {
     const OutputStageBiasAddition<Vector> bias = {Vector(biases.data(), count)};
     const std::string axis = S == VectorShape::Col ? "-rows" : "-cols";
     switch (random.in(0, 7)) {
-        case 0: return orders<i32>(random, "sums", shape, std::make_tuple());
-        case 1: return orders<i32>(random, ("bias-i32" + axis).c_str(), shape, std::make_tuple(bias, bias));
-        case 2: return orders<std::uint8_t>(random, ("bias-u8" + axis).c_str(), shape, std::make_tuple(bias, OutputStageSaturatingCastToUint8()));
-        case 3: {
-            const OutputStageQuantizeDownInt32ToUint8Scale stage = {random.bias(), random.one_in(4) ? random.any() : random.in(1, 1000), random.shift()};
-            return scaling(random, "integer", shape, stage, bias);
-        }
-        case 4: {
-            const auto factors = random.many(count, [&] { return random.in(-20, 1000); });
-            const OutputStageQuantizeDownInt32ToUint8ScalePC<S> stage = {Vector(biases.data(), count), Vector(factors.data(), count), random.shift()};
-            return scaling(random, ("integer" + axis).c_str(), shape, stage, bias);
-        }
-        case 5: {
-            const i32 shift = random.shift();
-            const OutputStageQuantizeDownInt32ByFixedPoint stage = {random.multiplier(), shift, random.after(shift > 0)};
-            return scaling(random, "fixed", shape, stage, bias);
-        }
-        case 6: {
-            const i32 exponent = random.exponent();
-            const OutputStageScaleInt32ByFixedPointAndExponent stage = {random.multiplier(), exponent, random.after(exponent < 0)};
-            return scaling(random, "exponent", shape, stage, bias);
-        }
-        default: {
-            const bool shifted = std::all_of(exponents.begin(), exponents.end(), [](i32 exponent) { return exponent < 0; });
-            const OutputStageScaleInt32ByFixedPointAndExponentPC<S> stage = {Vector(multipliers.data(), count), Vector(exponents.data(), count), random.after(shifted)};
-            return scaling(random, ("exponent" + axis).c_str(), shape, stage, bias);
-        }
+    case 0: return orders<i32>(random, "sums", shape, std::make_tuple());
+    case 1: return orders<i32>(random, ("bias-i32" + axis).c_str(), shape, std::make_tuple(bias, bias));
+    case 2:
+        return orders<std::uint8_t>(random, ("bias-u8" + axis).c_str(), shape,
+                                    std::make_tuple(bias, OutputStageSaturatingCastToUint8()));
+    case 3: {
+        const OutputStageQuantizeDownInt32ToUint8Scale stage = {
+            random.bias(), random.one_in(4) ? random.any() : random.in(1, 1000), random.shift()};
+        return scaling(random, "integer", shape, stage, bias);
+    }
+    case 4: {
+        const auto factors = random.many(count, [&] { return random.in(-20, 1000); });
+        const OutputStageQuantizeDownInt32ToUint8ScalePC<S> stage = {Vector(biases.data(), count),
+                                                                     Vector(factors.data(), count), random.shift()};
+        return scaling(random, ("integer" + axis).c_str(), shape, stage, bias);
+    }
+    case 5: {
+        const i32 shift = random.shift();
+        const OutputStageQuantizeDownInt32ByFixedPoint stage = {random.multiplier(), shift, random.after(shift > 0)};
+        return scaling(random, "fixed", shape, stage, bias);
+    }
+    case 6: {
+        const i32 exponent = random.exponent();
+        const OutputStageScaleInt32ByFixedPointAndExponent stage = {random.multiplier(), exponent,
+                                                                    random.after(exponent < 0)};
+        return scaling(random, "exponent", shape, stage, bias);
+    }
+    default: {
+        const bool shifted =
+            std::all_of(exponents.begin(), exponents.end(), [](i32 exponent) { return exponent < 0; });
+        const OutputStageScaleInt32ByFixedPointAndExponentPC<S> stage = {
+            Vector(multipliers.data(), count), Vector(exponents.data(), count), random.after(shifted)};
+        return scaling(random, ("exponent" + axis).c_str(), shape, stage, bias);
+    }
     }
 }
 
@@ -190,20 +208,22 @@ void legacy(Random &random, Shape shape) {
     using namespace eight_bit_int_gemm;
     const int m = shape.m, k = shape.k, n = shape.n;
     const bool ta = random.one_in(2), tb = random.one_in(2), tc = random.one_in(2);
-    const int lda = (ta ? k : m) + random.in(0, 2), ldb = (tb ? n : k) + random.in(0, 2), ldc = (tc ? n : m) + random.in(0, 2);
-    std::vector<std::uint8_t> a(std::size_t(lda * (ta ? m : k) + 1)), b(std::size_t(ldb * (tb ? k : n) + 1)), c(std::size_t(ldc * (tc ? m : n)));
+    const int lda = (ta ? k : m) + random.in(0, 2), ldb = (tb ? n : k) + random.in(0, 2),
+              ldc = (tc ? n : m) + random.in(0, 2);
+    std::vector<std::uint8_t> a(std::size_t(lda * (ta ? m : k) + 1)), b(std::size_t(ldb * (tb ? k : n) + 1)),
+        c(std::size_t(ldc * (tc ? m : n)));
     std::vector<float> reals(c.size(), 0.5f);
     for (auto memory : {&a, &b, &c}) {
         for (auto &code : *memory) code = std::uint8_t(random.any());
     }
     const i32 a_offset = random.in(-255, 10), b_offset = random.in(-255, 10);
     SetMaxNumThreads(random.in(0, 2));
-    EightBitIntGemm(ta, tb, tc, m, n, k, a.data(), a_offset, lda, b.data(), b_offset, ldb, c.data(), random.in(-20000, 20000),
-                    random.in(1, 500), random.in(0, 20), ldc, BitDepthSetting::A8B8);
+    EightBitIntGemm(ta, tb, tc, m, n, k, a.data(), a_offset, lda, b.data(), b_offset, ldb, c.data(),
+                    random.in(-20000, 20000), random.in(1, 500), random.in(0, 20), ldc, BitDepthSetting::A8B8);
     line("legacy", shape, c);
     if (k > 0) {
-        EightBitIntGemm(ta, tb, tc, m, n, k, a.data(), a_offset, lda, b.data(), b_offset, ldb, reals.data(), float(random.in(-100, 100)) * 0.01f,
-                        ldc, BitDepthSetting::A5B7);
+        EightBitIntGemm(ta, tb, tc, m, n, k, a.data(), a_offset, lda, b.data(), b_offset, ldb, reals.data(),
+                        float(random.in(-100, 100)) * 0.01f, ldc, BitDepthSetting::A5B7);
         line("legacy-float", shape, reals);
     }
     if (random.one_in(10)) FreePersistentResources();
@@ -243,12 +263,14 @@ void speed(const char *kind, Shape shape, int threads, const Pipeline &pipeline)
     double least = 1e9, all = 0;
     while (all < 0.15) {
         const auto begin = std::chrono::steady_clock::now();
-        GemmWithOutputPipeline<std::uint8_t, Out, L8R8WithLhsNonzeroBitDepthParams>(&context, lhs, rhs, &result, -128, -117, pipeline);
+        GemmWithOutputPipeline<std::uint8_t, Out, L8R8WithLhsNonzeroBitDepthParams>(&context, lhs, rhs, &result, -128,
+                                                                                    -117, pipeline);
         const double time = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
         least = time < least ? time : least;
         all += time;
     }
-    std::printf("%s %dx%dx%d %.1f\n", kind, shape.m, shape.k, shape.n, 2.0 * shape.m * shape.k * shape.n / least / 1e9);
+    std::printf("%s %dx%dx%d %.1f\n", kind, shape.m, shape.k, shape.n,
+                2.0 * shape.m * shape.k * shape.n / least / 1e9);
 }
 
 int main(int arguments, char **argument) {
@@ -260,13 +282,15 @@ int main(int arguments, char **argument) {
         return 0;
     }
 #endif
-    const Shape shapes[] = {{32, 32, 32}, {64, 64, 64}, {256, 256, 256}, {512, 512, 512}, {1024, 1024, 1024}, {64, 32, 12544}, {128, 128, 3136},
-                            {512, 512, 196}, {1024, 1024, 49}, {1001, 1024, 1}, {1024, 1024, 16}};
+    const Shape shapes[] = {{32, 32, 32},       {64, 64, 64},    {256, 256, 256},  {512, 512, 512},
+                            {1024, 1024, 1024}, {64, 32, 12544}, {128, 128, 3136}, {512, 512, 196},
+                            {1024, 1024, 49},   {1001, 1024, 1}, {1024, 1024, 16}};
     const OutputStageQuantizeDownInt32ByFixedPoint fixed = {1 << 30, 9, 10};
     const auto codes = std::make_tuple(fixed, OutputStageSaturatingCastToUint8());
     for (const Shape &shape : shapes) {
         speed<std::uint8_t>("u8", shape, 1, codes);
         speed<i32>("i32", shape, 1, std::make_tuple());
     }
-    for (const Shape &shape : {Shape{512, 512, 512}, Shape{128, 128, 3136}}) speed<std::uint8_t>("u8-two-threads", shape, 2, codes);
+    for (const Shape &shape : {Shape{512, 512, 512}, Shape{128, 128, 3136}})
+        speed<std::uint8_t>("u8-two-threads", shape, 2, codes);
 }

@@ -1,4 +1,5 @@
-//! `include/zeropoint.h` is what cbindgen makes of the sources. `ZEROPOINT_BLESS=1 cargo test --test header` writes it.
+//! `include/zeropoint.h` is what cbindgen makes of the sources. `ZEROPOINT_BLESS=1 cargo test --test header`
+//! writes it.
 
 use std::path::Path;
 

@@ -34,5 +34,6 @@ int main() {
     const MatrixMap<const std::uint8_t, MapOrder::RowMajor> lhs(codes, 1, 1), rhs(codes, 1, 1);
     MatrixMap<std::uint8_t, MapOrder::RowMajor> out(result, 1, 1);
     GemmContext context;
-    GemmWithOutputPipeline<std::uint8_t, std::uint8_t, DefaultL8R8BitDepthParams>(&context, lhs, rhs, &out, 0, 0, pipeline);
+    GemmWithOutputPipeline<std::uint8_t, std::uint8_t, DefaultL8R8BitDepthParams>(&context, lhs, rhs, &out, 0, 0,
+                                                                                  pipeline);
 }

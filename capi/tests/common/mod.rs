@@ -1,4 +1,5 @@
-//! What tests of the interface share: structs whose fields are 0, random numbers, and calls that must succeed or fail.
+//! What tests of the interface share: structs whose fields are 0, random numbers, and calls that must succeed or
+//! fail.
 #![allow(dead_code)] // not every test uses all
 
 use std::ffi::{CStr, c_void};

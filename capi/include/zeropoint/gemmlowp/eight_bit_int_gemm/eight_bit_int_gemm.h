@@ -66,9 +66,11 @@ private:
         MatrixMap<T, MapOrder::ColMajor> by_cols(c, m, n, ldc);
         using Depths = DefaultL8R8BitDepthParams;
         if (transpose_c) {
-            GemmWithOutputPipeline<std::uint8_t, T, Depths>(context, lhs, rhs, &by_rows, a_offset, b_offset, pipeline);
+            GemmWithOutputPipeline<std::uint8_t, T, Depths>(context, lhs, rhs, &by_rows, a_offset, b_offset,
+                                                            pipeline);
         } else {
-            GemmWithOutputPipeline<std::uint8_t, T, Depths>(context, lhs, rhs, &by_cols, a_offset, b_offset, pipeline);
+            GemmWithOutputPipeline<std::uint8_t, T, Depths>(context, lhs, rhs, &by_cols, a_offset, b_offset,
+                                                            pipeline);
         }
     }
 };
@@ -82,8 +84,8 @@ inline void EightBitIntGemm(bool transpose_a, bool transpose_b, bool transpose_c
                             std::int32_t c_mult_int, std::int32_t c_shift, int ldc, BitDepthSetting) {
     zeropoint_internal::Global &global = zeropoint_internal::Global::get();
     const std::lock_guard<std::mutex> lock(global.mutex);
-    const zeropoint_internal::Call call = {transpose_a, transpose_b, transpose_c, m,   n,   k,
-                                           a,           a_offset,    lda,         b,   b_offset, ldb, ldc};
+    const zeropoint_internal::Call call = {transpose_a, transpose_b, transpose_c, m,        n,   k,  a,
+                                           a_offset,    lda,         b,           b_offset, ldb, ldc};
     call.run(global.made(), c, MakeStandardOutputPipeline(c_offset, c_mult_int, c_shift));
 }
 
@@ -96,13 +98,14 @@ inline void EightBitIntGemm(bool transpose_a, bool transpose_b, bool transpose_c
     const std::lock_guard<std::mutex> lock(global.mutex);
     std::vector<std::int32_t> sums(static_cast<std::size_t>(m) * static_cast<std::size_t>(n));
     const int lines = transpose_c ? m : n, length = transpose_c ? n : m;
-    const zeropoint_internal::Call call = {transpose_a, transpose_b, transpose_c, m,   n,   k,
-                                           a,           a_offset,    lda,         b,   b_offset, ldb, length};
+    const zeropoint_internal::Call call = {transpose_a, transpose_b, transpose_c, m,        n,   k,     a,
+                                           a_offset,    lda,         b,           b_offset, ldb, length};
     call.run(global.made(), sums.data(), std::make_tuple());
     for (int line = 0; line < lines; line++) {
         for (int i = 0; i < length; i++) {
             const std::size_t at = static_cast<std::size_t>(line) * static_cast<std::size_t>(length);
-            c[static_cast<std::ptrdiff_t>(line) * ldc + i] = static_cast<float>(sums[at + static_cast<std::size_t>(i)]) * c_offset;
+            c[static_cast<std::ptrdiff_t>(line) * ldc + i] =
+                static_cast<float>(sums[at + static_cast<std::size_t>(i)]) * c_offset;
         }
     }
 }

@@ -136,8 +136,7 @@ struct Form {
         if (!row_bias.empty()) x = wrapping_add(x, row_bias[row]);
         if (!col_bias.empty()) x = wrapping_add(x, col_bias[col]);
         if (scaled) {
-            const std::size_t at =
-                axis == ZEROPOINT_AXIS_ROWS ? row : axis == ZEROPOINT_AXIS_COLUMNS ? col : 0;
+            const std::size_t at = axis == ZEROPOINT_AXIS_ROWS ? row : axis == ZEROPOINT_AXIS_COLUMNS ? col : 0;
             x = scaled_by(x, multipliers[at]);
         }
         // gemmlowp's sum is undefined where it does not fit.
@@ -166,8 +165,7 @@ private:
         const std::int32_t most = std::numeric_limits<std::int32_t>::max();
         if (by.shift > 0) {
             const std::int64_t shifted = x * (std::int64_t{1} << std::min(by.shift, 31));
-            x = static_cast<std::int32_t>(
-                std::min<std::int64_t>(std::max<std::int64_t>(shifted, least), most));
+            x = static_cast<std::int32_t>(std::min<std::int64_t>(std::max<std::int64_t>(shifted, least), most));
         }
         if (x == least && by.multiplier == least) {
             x = most;
@@ -308,7 +306,8 @@ struct Put {
 template <std::size_t N, Came Before, typename Result, typename T, typename Pipeline>
 struct Put<N, N, Before, Result, T, Pipeline> {
     static_assert(std::is_same<Result, T>::value || std::is_void<Result>::value,
-                  "zeropoint: the pipeline has to end with the saturating cast to the type of the result, or with none for int32");
+                  "zeropoint: the pipeline has to end with the saturating cast to the type of the result, or with "
+                  "none for int32");
     static void run(const Pipeline &, Form *) {}
 };
 

@@ -13,11 +13,11 @@
 
 namespace gemmlowp {
 
-// result = output_pipeline((lhs + lhs_offset) * (rhs + rhs_offset)), with offsets of each row of lhs and each column of rhs: VectorMap or
-// VectorDup. A product of depth 0 leaves the result as it is.
-template <typename InputScalar, typename OutputScalar, typename BitDepthParams, MapOrder LhsOrder,
-          MapOrder RhsOrder, MapOrder ResultOrder, typename LhsOffset, typename RhsOffset,
-          typename OutputPipelineType, typename GemmContextType>
+// result = output_pipeline((lhs + lhs_offset) * (rhs + rhs_offset)), with offsets of each row of lhs and each
+// column of rhs: VectorMap or VectorDup. A product of depth 0 leaves the result as it is.
+template <typename InputScalar, typename OutputScalar, typename BitDepthParams, MapOrder LhsOrder, MapOrder RhsOrder,
+          MapOrder ResultOrder, typename LhsOffset, typename RhsOffset, typename OutputPipelineType,
+          typename GemmContextType>
 void GemmWithOutputPipelinePC(GemmContextType *context, const MatrixMap<const InputScalar, LhsOrder> &lhs,
                               const MatrixMap<const InputScalar, RhsOrder> &rhs,
                               MatrixMap<OutputScalar, ResultOrder> *result, const LhsOffset &lhs_offset,
@@ -36,8 +36,8 @@ void GemmWithOutputPipelinePC(GemmContextType *context, const MatrixMap<const In
 }
 
 // The same with one offset a side.
-template <typename InputScalar, typename OutputScalar, typename BitDepthParams, MapOrder LhsOrder,
-          MapOrder RhsOrder, MapOrder ResultOrder, typename OutputPipelineType, typename GemmContextType>
+template <typename InputScalar, typename OutputScalar, typename BitDepthParams, MapOrder LhsOrder, MapOrder RhsOrder,
+          MapOrder ResultOrder, typename OutputPipelineType, typename GemmContextType>
 void GemmWithOutputPipeline(GemmContextType *context, const MatrixMap<const InputScalar, LhsOrder> &lhs,
                             const MatrixMap<const InputScalar, RhsOrder> &rhs,
                             MatrixMap<OutputScalar, ResultOrder> *result, int lhs_offset, int rhs_offset,

@@ -71,8 +71,7 @@ struct OutputStageTanh {
     std::int32_t real_amplitude_as_int32;
 };
 
-using StandardOutputPipeline =
-    std::tuple<OutputStageQuantizeDownInt32ToUint8Scale, OutputStageSaturatingCastToUint8>;
+using StandardOutputPipeline = std::tuple<OutputStageQuantizeDownInt32ToUint8Scale, OutputStageSaturatingCastToUint8>;
 
 inline StandardOutputPipeline MakeStandardOutputPipeline(std::int32_t result_offset, std::int32_t result_mult_int,
                                                          std::int32_t result_shift) {
@@ -82,8 +81,7 @@ inline StandardOutputPipeline MakeStandardOutputPipeline(std::int32_t result_off
 template <VectorShape tShape>
 std::tuple<OutputStageQuantizeDownInt32ToUint8ScalePC<tShape>, OutputStageSaturatingCastToUint8>
 MakeStandardOutputPipeline(const VectorMap<const std::int32_t, tShape> &result_offset,
-                           const VectorMap<const std::int32_t, tShape> &result_mult_int,
-                           std::int32_t result_shift) {
+                           const VectorMap<const std::int32_t, tShape> &result_mult_int, std::int32_t result_shift) {
     return std::make_tuple(
         OutputStageQuantizeDownInt32ToUint8ScalePC<tShape>{result_offset, result_mult_int, result_shift},
         OutputStageSaturatingCastToUint8());
