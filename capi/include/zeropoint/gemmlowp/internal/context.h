@@ -25,7 +25,7 @@ inline void check(zeropoint_status status) {
     std::abort();
 }
 
-// Helpers of the calling thread. One run at a time.
+// Workers of the calling thread. One run at a time.
 class Pool {
 public:
     Pool() = default;
@@ -38,13 +38,13 @@ public:
             stop_ = true;
         }
         wake_.notify_all();
-        for (std::thread &helper : helpers_) helper.join();
+        for (std::thread &worker : workers_) worker.join();
     }
 
-    // With fewer helpers, if the system has no more threads: tasks are claimed, so that all are done anyway.
-    void grow(std::size_t helpers) {
+    // With fewer workers, if the system has no more threads: tasks are claimed, so that all are done anyway.
+    void grow(std::size_t workers) {
         try {
-            while (helpers_.size() < helpers) helpers_.emplace_back(&Pool::help, this, runs_);
+            while (workers_.size() < workers) workers_.emplace_back(&Pool::serve, this, runs_);
         } catch (const std::system_error &) {
         }
     }
@@ -66,7 +66,7 @@ private:
             std::lock_guard<std::mutex> lock(mutex_);
             job_ = job;
             next_ = 0;
-            busy_ = helpers_.size();
+            busy_ = workers_.size();
             runs_++;
         }
         wake_.notify_all();
@@ -80,7 +80,7 @@ private:
     }
 
     // `seen` is the last run before this thread was made: the next may begin before it does.
-    void help(std::size_t seen) {
+    void serve(std::size_t seen) {
         std::unique_lock<std::mutex> lock(mutex_);
         for (;;) {
             wake_.wait(lock, [&] { return stop_ || runs_ != seen; });
@@ -96,7 +96,7 @@ private:
 
     std::mutex mutex_;
     std::condition_variable wake_, done_;
-    std::vector<std::thread> helpers_;
+    std::vector<std::thread> workers_;
     std::atomic<std::size_t> next_{0};
     Job job_ = {nullptr, nullptr, 0};
     std::size_t busy_ = 0, runs_ = 0;
@@ -132,7 +132,7 @@ public:
         return all > 0 ? all : 1;
     }
 
-    // Threads to lend, helpers of the caller's.
+    // Threads to lend, workers of the caller's.
     zeropoint_threads lend() {
         pool_.grow(threads() - 1);
         zeropoint_threads threads = {};
