@@ -32,6 +32,12 @@ else
     skip aarch64 "no linker, emulator or standard library to be had"
 fi
 
+if ! ensure capi-tools "command -v cmake && command -v pkg-config && ls /usr/include/gemmlowp/public" \
+    debian cmake pkg-config valgrind libgemmlowp-dev; then
+    skip capi-tools "not all of cmake, pkg-config, libgemmlowp-dev to be had: the next step says what it leaves out"
+fi
+limit=900 show=all step capi ci/capi.sh
+
 if fuzz_installed; then
     for name in gemm pack stages layers; do step "fuzz-$name-long" fuzz run "$name" -- -max_total_time=300; done
     step fuzz-load-long fuzz_tflite run load -- -max_total_time=300
