@@ -93,12 +93,17 @@ fn pictures(directory: &Path, set: &str) -> Result<Pictures> {
 fn idx(directory: &Path, set: &str, kind: &str) -> Result<(Vec<usize>, Vec<u8>)> {
     let path = directory.join(format!("{set}-{kind}-ubyte.gz"));
     let file = File::open(&path).map_err(|error| {
-        format!("{}: {error}; install the Debian package dataset-fashion-mnist, or give --data DIR", path.display())
+        format!(
+            "{}: {error}; install the Debian package dataset-fashion-mnist, or give --data DIR",
+            path.display()
+        )
     })?;
     let mut bytes = Vec::new();
     flate2::read::GzDecoder::new(file).read_to_end(&mut bytes)?;
     let broken = || format!("{}: no IDX file of bytes", path.display());
-    let ([0, 0, 8, rank], rest) = bytes.split_first_chunk().ok_or_else(broken)? else { return Err(broken().into()) };
+    let ([0, 0, 8, rank], rest) = bytes.split_first_chunk().ok_or_else(broken)? else {
+        return Err(broken().into());
+    };
     let (sizes, data) = rest.split_at_checked(4 * usize::from(*rank)).ok_or_else(broken)?;
     let sizes: Vec<usize> =
         sizes.chunks_exact(4).map(|size| size.iter().fold(0, |all, byte| all << 8 | usize::from(*byte))).collect();

@@ -62,8 +62,7 @@ impl Network {
                 rounding: Rounding::DoubleAway,
             }
             .convert()?;
-            let window =
-                Window { stride: [layer.moves.stride; 2], padding: Padding::Same, ..Window::default() };
+            let window = Window { stride: [layer.moves.stride; 2], padding: Padding::Same, ..Window::default() };
             let prepared = match (layer.kind, mean) {
                 (Kind::Conv, _) => Prepared::Conv(converted.conv2d([KERNEL; 2], window, 1)?),
                 (Kind::Depthwise, _) => Prepared::Depthwise(converted.depthwise_conv2d([KERNEL; 2], window, 1)?),
@@ -134,8 +133,7 @@ impl Network {
         let classes = [&integer, &simulated].map(|scores| classes(scores));
         comparison.pictures = pictures.len();
         comparison.same_class = crate::digits::percent_equal(&classes[0], &classes[1]);
-        comparison.farthest_score =
-            integer.iter().zip(&simulated).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0);
+        comparison.farthest_score = integer.iter().zip(&simulated).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0);
         comparison.equal_codes_of_a_layer = 100.0 * (1.0 - different as f64 / all.max(1) as f64);
         comparison.integer_accuracy = crate::digits::percent_equal(&classes[0], &pictures.labels);
         comparison.simulated_accuracy = crate::digits::percent_equal(&classes[1], &pictures.labels);
@@ -168,7 +166,8 @@ impl Network {
             });
         }
         let (side, images) = (pictures.side, self.encode(&pictures));
-        let saved = Saved { side, layers, scores: self.run(&pictures)?, labels: pictures.labels, pictures: images };
+        let saved =
+            Saved { side, layers, scores: self.run(&pictures)?, labels: pictures.labels, pictures: images };
         Ok(serde_json::to_string(&saved)?)
     }
 }

@@ -109,7 +109,9 @@ fn main() -> Result<ExitCode> {
         seconds: 0.0,
         rows: Vec::new(),
     };
-    println!("seed  bits w/a  scales      float     PTQ     QAT  integer   same class  scores  layers, codes off by");
+    println!(
+        "seed  bits w/a  scales      float     PTQ     QAT  integer   same class  scores  layers, codes off by"
+    );
     for seed in 1..=options.seeds {
         let sets = if options.fashion { data::fashion(&options.data)? } else { data::digits(seed)? };
         (results.training_pictures, results.test_pictures) = (sets[0].len(), sets[1].len());
@@ -119,8 +121,8 @@ fn main() -> Result<ExitCode> {
         let experiment = if options.fashion {
             Experiment {
                 float: of(all * options.epochs, 6e-3),
-                tune: of(all, 1e-3),
-                tune_others: of(all / 4, 1e-3),
+                tune: of(all / 2, 1e-3),
+                tune_others: of(all / 6, 1e-3),
                 stretched: options.failure.then(|| of(all * 3, 6e-3)),
                 bits: options.bits,
             }

@@ -6,13 +6,15 @@ use std::sync::{Arc, Mutex};
 use candle_core::{Device, Tensor, Var};
 use zeropoint::layers::Activation;
 use zeropoint::training::{
-    Activations, Axis, BatchNorm, FakeQuant, FakeQuantSpec, Fold, Grid, Levels, MovingAverage, Range, Start, Statistics,
-    WeightLayout, fold_batch_norm, ranges,
+    Activations, Axis, BatchNorm, FakeQuant, FakeQuantSpec, Fold, Grid, Levels, MovingAverage, Range, Start,
+    Statistics, WeightLayout, fold_batch_norm, ranges,
 };
 
 use crate::Result;
 use crate::data::CLASSES;
-use crate::ops::{self, Bias, Clamp, Depthwise, EPSILON, FakeActivations, FakeWeights, KERNEL, Moments, Moves, Normalize};
+use crate::ops::{
+    self, Bias, Clamp, Depthwise, EPSILON, FakeActivations, FakeWeights, KERNEL, Moments, Moves, Normalize,
+};
 use crate::rng::Rng;
 
 /// What the moving averages of activations keep at a step.
@@ -196,12 +198,8 @@ impl Float {
             };
             let (gamma, beta, moments) = (floats(gamma)?, floats(beta)?, ops::lock(moments));
             let [mean, variance] = &moments.average;
-            let norm = BatchNorm {
-                gamma: &gamma,
-                beta: &beta,
-                average: Statistics { mean, variance },
-                epsilon: EPSILON,
-            };
+            let norm =
+                BatchNorm { gamma: &gamma, beta: &beta, average: Statistics { mean, variance }, epsilon: EPSILON };
             let (mut folded, mut bias) = (vec![0.0; w.len()], vec![0.0; gamma.len()]);
             let fold = Fold { layout: layer.layout(), weights: &w, bias: None, norm };
             fold_batch_norm(&fold, &mut folded, &mut bias)?;
@@ -350,8 +348,7 @@ impl Simulation {
     fn weight_grids(&self, layer: usize, w: &Tensor) -> Result<(Vec<Grid>, Axis)> {
         let Precision { weight_bits, per_channel, .. } = self.precision;
         let (levels, layer) = (Levels::bits(weight_bits)?.narrow()?, &self.network.plan.layers[layer]);
-        let axis =
-            if per_channel { layer.layout().axis(layer.outputs, w.elem_count())? } else { Axis::Tensor };
+        let axis = if per_channel { layer.layout().axis(layer.outputs, w.elem_count())? } else { Axis::Tensor };
         let mut ends = vec![Range::default(); axis.channels()];
         ops::with(w, |w| ranges(w, axis, &mut ends).map_err(candle_core::Error::wrap))?;
         let grid = |range: &Range| if per_channel { range.symmetric(levels) } else { range.grid(levels) };

@@ -5,7 +5,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Storage, Tensor, bail};
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Storage, Tensor, bail,
+};
 use zeropoint::training::{Activations, FakeQuant, Gradients};
 
 /// Taps of a kernel, either way.
@@ -101,7 +103,13 @@ impl CustomOp2 for Depthwise {
         "depthwise"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, of: &Layout, w: &CpuStorage, kernels: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        of: &Layout,
+        w: &CpuStorage,
+        kernels: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let (_, c) = kernels.shape().dims2()?;
         let (x, w, out) = (floats(x, of)?, floats(w, kernels)?, self.0.output());
         let (from, to) = (self.0.side * self.0.side * c, out * out * c);
@@ -123,7 +131,9 @@ impl CustomOp2 for Depthwise {
         with(x, |xs| {
             with(w, |ws| {
                 with(dy, |dys| {
-                    for ((x, dx), dy) in xs.chunks_exact(from).zip(dx.chunks_exact_mut(from)).zip(dys.chunks_exact(to)) {
+                    for ((x, dx), dy) in
+                        xs.chunks_exact(from).zip(dx.chunks_exact_mut(from)).zip(dys.chunks_exact(to))
+                    {
                         self.0.each(|out, tap, input| {
                             let (x, dx) = (&x[input * c..][..c], &mut dx[input * c..][..c]);
                             let (w, dw, dy) = (&ws[tap * c..][..c], &mut dw[tap * c..][..c], &dy[out * c..][..c]);
@@ -246,7 +256,13 @@ impl CustomOp2 for Bias {
         "bias"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, of: &Layout, b: &CpuStorage, biases: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        of: &Layout,
+        b: &CpuStorage,
+        biases: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let (x, b) = (floats(x, of)?, floats(b, biases)?);
         let mut y = x.to_vec();
         for y in y.chunks_exact_mut(b.len()) {
