@@ -145,7 +145,8 @@ fn main() -> Result<ExitCode> {
         let right =
             scores.filter(|(scores, label)| scores.iter().max() == scores.get(usize::from(**label))).count();
         let verdict = if codes == expected { "identical" } else { "DIFFERENT" };
-        println!("{:<12} {verdict}   {right} of {} pictures right", backend.name(), labels.len());
+        let (name, kernel) = (backend.name(), backend.kernel());
+        println!("{name:<12} {kernel:<24} {verdict}   {right} of {} pictures right", labels.len());
     }
     Ok(if identical { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,5 +1,6 @@
-//! Quantization-aware training of a small network, end to end: trained in candle, folded, quantized in simulation by `zeropoint::training`,
-//! converted to `zeropoint::layers`, and run by integers only. `README.md` says how to run it and what came out.
+//! Quantization-aware training of a small network, end to end: trained in candle, folded, quantized in simulation by
+//! `zeropoint::training`, converted to `zeropoint::layers`, and run by integers only. `README.md` says how to
+//! run it and what came out.
 //!
 //! ```text
 //! data.rs        digits, Fashion-MNIST

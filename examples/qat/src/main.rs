@@ -152,7 +152,8 @@ fn tell(row: &Row) {
     let scales = if row.per_channel { "channel" } else { "tensor" };
     let failure = if row.constructed_failure { "   constructed failure" } else { "" };
     println!(
-        "{seed:>4}  {weight_bits:>6}/{activation_bits} {scales:>8} {float:>9.2} {ptq:>8.2}{qat:>8.2} {:>8.2} {:>11.2} {:>8} {:>9} {failure}",
+        "{seed:>4}  {weight_bits:>6}/{activation_bits} {scales:>8} {float:>9.2} {ptq:>8.2}{qat:>8.2} \
+         {:>8.2} {:>11.2} {:>8} {:>9} {failure}",
         integer.integer_accuracy, integer.same_class, integer.farthest_score, integer.farthest_of_a_layer
     );
 }

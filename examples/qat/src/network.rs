@@ -1,5 +1,5 @@
-//! The network: what its layers are, and its two forms in floats. [`Float`] is trained with batch normalization; [`Folded`] has it folded
-//! into weights and biases, and runs as it is, or fake-quantized ([`Simulation`]).
+//! The network: what its layers are, and its two forms in floats. [`Float`] is trained with batch normalization;
+//! [`Folded`] has it folded into weights and biases, and runs as it is, or fake-quantized ([`Simulation`]).
 
 use std::sync::{Arc, Mutex};
 
@@ -100,8 +100,9 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A convolution, three depthwise-separable blocks, the mean, ten outputs: of 16, 24, 32 and 48 channels for pictures of 8 x 8; of larger
-    /// ones, the first convolution takes every other pixel, and there are 32, 48, 96 and 128.
+    /// A convolution, three depthwise-separable blocks, the mean, ten outputs: of 16, 24, 32 and 48 channels for
+    /// pictures of 8 x 8; of larger ones, the first convolution takes every other pixel, and there are
+    /// 32, 48, 96 and 128.
     pub fn new(side: usize, activation: Activation) -> Self {
         let (stride, widths) = if side > 14 { (2, [32, 48, 96, 128]) } else { (1, [16, 24, 32, 48]) };
         let mut layers: Vec<Layer> = Vec::new();
@@ -248,7 +249,8 @@ impl Folded {
         self.run(images, |_, w| Ok(w.clone()), |_, x| Ok(x.clone()))
     }
 
-    /// Scores of a batch, with something done to weights, and to each activation: those of the layers, the mean, the scores.
+    /// Scores of a batch, with something done to weights, and to each activation: those of the layers, the
+    /// mean, the scores.
     fn run(
         &self,
         images: &Tensor,
@@ -268,7 +270,8 @@ impl Folded {
         Ok(x)
     }
 
-    /// The paper's first failure, constructed: each depthwise output channel times a factor of up to 128, and the weights behind it divided by it.
+    /// The paper's first failure, constructed: each depthwise output channel times a factor of up to 128, and the
+    /// weights behind it divided by it.
     /// With ReLU, the function in reals is the same.
     pub fn stretch(&self, rng: &mut Rng) -> Result<Self> {
         let copy = self.copy()?;
@@ -290,7 +293,8 @@ pub struct Precision {
     pub weight_bits: u32,
     /// Of activations; see [`OUTER_BITS`].
     pub activation_bits: u32,
-    /// Whether each output channel has a scale of its own: then about zero, else by smallest and largest weight of the layer, as the paper has it.
+    /// Whether each output channel has a scale of its own: then about zero, else by smallest and
+    /// largest weight of the layer, as the paper has it.
     pub per_channel: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Operations of the network that candle runs as its own: images are batch x height x width x channels, so that all loops go along
-//! channels, and a pointwise convolution is a matrix product.
+//! Operations of the network that candle runs as its own: images are batch x height x width x channels, so that all
+//! loops go along channels, and a pointwise convolution is a matrix product.
 //!
 //! [`FakeWeights`] and [`FakeActivations`] are the library's fake quantization, forward and back.
 
@@ -154,7 +154,8 @@ impl CustomOp2 for Depthwise {
 /// Statistics of batch normalization, one of each a channel.
 #[derive(Clone, Debug)]
 pub struct Moments {
-    /// Moving averages of mean and variance. The variance is the biased one: the folded layer is what training normalized by.
+    /// Moving averages of mean and variance. The variance is the biased one: the folded layer is
+    /// what training normalized by.
     pub average: [Vec<f32>; 2],
     /// Of the last batch: the mean, and one over the deviation.
     batch: [Vec<f32>; 2],

@@ -59,7 +59,8 @@ pub fn draw(path: &Path, data: &str, rows: &[Row]) -> Result<()> {
     let [width, height] = PANEL;
     let size = [3.0 * (width + MARGIN) + MARGIN, height + 3.0 * MARGIN];
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{:.0}\" height=\"{:.0}\" font-family=\"sans-serif\" font-size=\"12\">\n\
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{:.0}\" height=\"{:.0}\" \
+         font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
         size[0], size[1]
     );
@@ -96,7 +97,8 @@ pub fn draw(path: &Path, data: &str, rows: &[Row]) -> Result<()> {
             }
             writeln!(
                 svg,
-                "<polyline points=\"{line}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\" stroke-dasharray=\"{dash}\"/>"
+                "<polyline points=\"{line}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\" \
+                 stroke-dasharray=\"{dash}\"/>"
             )?;
         }
     }
