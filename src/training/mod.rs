@@ -76,13 +76,14 @@
 //! | 3.1, delay | [`Activations`] | `observers::quantization_starts_at_its_step` |
 //! | eq. 14 | [`Fold::inference`], three layouts | `observers::folded_layers_are_those_with_batch_normalization` |
 //! | figures C.7, C.8 | [`Fold::weights`], [`Fold::correction`] | `observers::folded_layers_are_those_with_batch_normalization` |
-//! | algorithm 1 | [`TrainedLayer::convert`] | `convert::integers_do_what_was_simulated`; of whole networks, none yet |
+//! | algorithm 1 | [`TrainedLayer::convert`] | `convert::integers_do_what_was_simulated`; of a whole network, `digits::eight_bits_cost_less_than_a_point` of `examples/qat` |
 //! | figures C.3, C.4; A.2 | sums of codes | `layers_pointwise::sums_and_products_of_all_codes_are_those_of_the_reference`, `layers_golden::layers_of_real_networks_are_those_on_record` |
 //! | A.3 | concatenation | `layers_pointwise::moved_codes_are_those_of_the_reference`, `layers_errors::layers_without_weights` |
 //! | A.1 | logistic, tanh, softmax in integers | `functions::logistic_and_tanh_are_nearest_for_every_code`, `functions::softmax_is_nearest_at_any_length` |
 //! | pooling | averages, means, maxima | `layers_pointwise::pools_are_those_of_the_reference` |
 //! | table 4.6 | threads | `threads::bits_do_not_depend_on_threads` |
-//! | tables 4.1, 4.7, 4.8; figure 1.1c | accuracy and latency of networks | none in this crate |
+//! | tables 4.1, 4.7, 4.8 | accuracy of networks, over bits | measured by `examples/qat`; of 8 bits, `digits::eight_bits_cost_less_than_a_point` there |
+//! | figure 1.1c | latency and accuracy of networks | none in this crate |
 
 mod axis;
 mod convert;

@@ -1,0 +1,159 @@
+//! `zeropoint-qat digits` or `zeropoint-qat fashion`: see README.md.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use lexopt::prelude::{Long, Short, Value, ValueExt};
+use serde::Serialize;
+use zeropoint_qat::Result;
+use zeropoint_qat::data::{self, FASHION};
+use zeropoint_qat::experiment::{Bits, Experiment, Row};
+use zeropoint_qat::plot;
+use zeropoint_qat::train::Schedule;
+
+const HELP: &str = "\
+Trains a small network, quantizes it after and during training, and runs it in integers.
+
+zeropoint-qat digits|fashion [options]
+  --json FILE    write all results
+  --svg FILE     draw accuracy over bits
+  --save FILE    write the network of 8 bits, a scale a channel, of the first seed
+  --seeds N      how often, with other random numbers (digits: 3, fashion: 1)
+  --bits WHICH   eight, few, lines or all (lines)
+  --epochs N     of training in floats (digits: 40, fashion: 10)
+  --failure      fashion: also the constructed failure
+  --data DIR     where Fashion-MNIST is";
+
+struct Options {
+    fashion: bool,
+    json: Option<PathBuf>,
+    svg: Option<PathBuf>,
+    save: Option<PathBuf>,
+    seeds: u64,
+    bits: Bits,
+    epochs: usize,
+    failure: bool,
+    data: PathBuf,
+}
+
+fn options() -> Result<Option<Options>> {
+    let mut parser = lexopt::Parser::from_env();
+    let (mut set, mut seeds, mut epochs) = (None, None, None);
+    let (mut json, mut svg, mut save, mut failure, mut bits) = (None, None, None, false, Bits::Lines);
+    let mut data = PathBuf::from(FASHION);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Value(name) if set.is_none() => set = Some(name.string()?),
+            Long("json") => json = Some(parser.value()?.into()),
+            Long("svg") => svg = Some(parser.value()?.into()),
+            Long("save") => save = Some(parser.value()?.into()),
+            Long("seeds") => seeds = Some(parser.value()?.parse()?),
+            Long("epochs") => epochs = Some(parser.value()?.parse()?),
+            Long("failure") => failure = true,
+            Long("data") => data = parser.value()?.into(),
+            Long("bits") => {
+                bits = match parser.value()?.string()?.as_str() {
+                    "eight" => Bits::Eight,
+                    "few" => Bits::Few,
+                    "lines" => Bits::Lines,
+                    "all" => Bits::All,
+                    other => return Err(format!("--bits {other}: not eight, few, lines or all").into()),
+                }
+            }
+            Long("help") | Short('h') => return Ok(None),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let fashion = match set.as_deref() {
+        Some("digits") => false,
+        Some("fashion") => true,
+        Some(other) => return Err(format!("{other}: neither digits nor fashion").into()),
+        None => return Ok(None),
+    };
+    let seeds = seeds.unwrap_or(if fashion { 1 } else { 3 });
+    let epochs = epochs.unwrap_or(if fashion { 10 } else { 40 });
+    Ok(Some(Options { fashion, json, svg, save, seeds, bits, epochs, failure, data }))
+}
+
+#[derive(Serialize)]
+struct Results {
+    data: &'static str,
+    training_pictures: usize,
+    test_pictures: usize,
+    epochs: usize,
+    seconds: f64,
+    rows: Vec<Row>,
+}
+
+fn write(path: Option<&Path>, text: &str) -> Result<()> {
+    match path {
+        Some(path) => Ok(std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?),
+        None => Ok(()),
+    }
+}
+
+fn main() -> Result<ExitCode> {
+    let Some(options) = options()? else {
+        println!("{HELP}");
+        return Ok(ExitCode::SUCCESS);
+    };
+    // Small tensors: more threads only wait for each other.
+    rayon::ThreadPoolBuilder::new().num_threads(1).build_global()?;
+    let start = Instant::now();
+    let mut results = Results {
+        data: if options.fashion { "Fashion-MNIST" } else { "digits" },
+        training_pictures: 0,
+        test_pictures: 0,
+        epochs: options.epochs,
+        seconds: 0.0,
+        rows: Vec::new(),
+    };
+    println!(
+        "seed  bits w/a  scales      float     PTQ     QAT  integer   same class  scores  layers, codes off by"
+    );
+    for seed in 1..=options.seeds {
+        let sets = if options.fashion { data::fashion(&options.data)? } else { data::digits(seed)? };
+        (results.training_pictures, results.test_pictures) = (sets[0].len(), sets[1].len());
+        let batch = if options.fashion { 128 } else { 32 };
+        let of = |pictures: usize, rate| Schedule { batch, steps: (pictures / batch).max(1), rate };
+        let all = sets[0].len();
+        let experiment = if options.fashion {
+            Experiment {
+                float: of(all * options.epochs, 6e-3),
+                tune: of(all / 2, 1e-3),
+                tune_others: of(all / 6, 1e-3),
+                stretched: options.failure.then(|| of(all * 3, 6e-3)),
+                bits: options.bits,
+            }
+        } else {
+            let tune = of(all * 8, 2e-3);
+            let float = of(all * options.epochs, 1e-2);
+            Experiment { float, tune, tune_others: tune, stretched: Some(float), bits: options.bits }
+        };
+        let outcome = experiment.run(&sets, seed, tell)?;
+        results.rows.extend(outcome.rows);
+        if seed == 1 {
+            write(options.save.as_deref(), &outcome.saved)?;
+        }
+        results.seconds = start.elapsed().as_secs_f64();
+        write(options.json.as_deref(), &serde_json::to_string_pretty(&results)?)?;
+    }
+    println!("\n{}", plot::summary(&results.rows));
+    println!("{:.0} s", results.seconds);
+    if let Some(path) = &options.svg {
+        plot::draw(path, results.data, &results.rows)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(row: &Row) {
+    let Row { seed, weight_bits, activation_bits, float, ptq, qat, integer, .. } = row;
+    let scales = if row.per_channel { "channel" } else { "tensor" };
+    let failure = if row.constructed_failure { "   constructed failure" } else { "" };
+    println!(
+        "{seed:>4}  {weight_bits:>6}/{activation_bits} {scales:>8} {float:>9.2} {ptq:>8.2}{qat:>8.2} \
+         {:>8.2} {:>11.2} {:>8} {:>9} {failure}",
+        integer.integer_accuracy, integer.same_class, integer.farthest_score, integer.farthest_of_a_layer
+    );
+}
