@@ -68,6 +68,15 @@ fi
 
 if nightly; then limit=3600 step asan asan; else skip asan "no nightly toolchain to be had"; fi
 
+# Training in candle, down to integers: trains the digits briefly.
+qat() {
+    local manifest=examples/qat/Cargo.toml
+    cargo fmt --manifest-path $manifest --check
+    CARGO_TARGET_DIR=$target/qat cargo clippy --release --all-targets --manifest-path $manifest -- -D warnings
+    CARGO_TARGET_DIR=$target/qat cargo test --release --manifest-path $manifest
+}
+limit=3600 step qat qat
+
 # The comparison with other libraries, on the shapes of its table: it fails where our own results are not exact.
 peers() {
     local manifest=benches/peers/Cargo.toml
@@ -77,16 +86,6 @@ peers() {
     CARGO_TARGET_DIR=$target/peers cargo run --release --manifest-path $manifest -- \
         --libraries "$target/peers-libraries" --ms 20
 }
-# Training in candle, down to integers: trains the digits briefly.
-qat() {
-    local manifest=examples/qat/Cargo.toml
-    cargo fmt --manifest-path $manifest --check
-    CARGO_TARGET_DIR=$target/qat cargo clippy --release --all-targets --manifest-path $manifest -- -D warnings
-    CARGO_TARGET_DIR=$target/qat cargo test --release --manifest-path $manifest
-}
-limit=3600 step qat qat
-limit=600 step network cargo run --release --example network
-
 show=all limit=3600 step peers peers
 
 show=all limit=7200 step benches-full cargo bench --features rayon \

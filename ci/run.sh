@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The core of CI, every time: installs what is missing, runs each step, prints what ran and what could not.
-# Two halves run beside each other, one of this machine and one of others and of other builds: a build seldom fills two
-# cores. Where the compiler's flags differ, so does the target directory: nothing is built twice. `ci/run.sh 'test|docs'`
+# Two halves run beside each other, one of this machine and one of others and of fuzzers, about as long: a build seldom
+# fills two cores. Where the compiler's flags differ, so does the target directory: nothing is built twice. `ci/run.sh 'test|docs'`
 # runs the steps whose names match.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -95,6 +95,7 @@ here() {
     # Twins are plain Rust, and ran in `test`, as did the tests that are not of kernels; ci/full.sh runs them here, too.
     ZEROPOINT_ONLY=$ZEROPOINT_EXPECT step test-release cargo test --release --features rayon "${kernels[@]}" --test threads
     show=all step digits cargo run --release --example digits
+    show=all step network cargo run --release --example network
     step benches cargo bench --features rayon \
         --bench kernel --bench gemm --bench pack --bench finish --bench layers --bench threads --bench training -- --test
     if [[ $(uname -m) != x86_64 ]]; then
@@ -109,13 +110,19 @@ here() {
     else
         skip callgrind "no valgrind or runner to be had"
     fi
-    step scalar-only scalar_only test "${kernels[@]}"
+    # What is left without SIMD; the rest of the library is the same.
+    step scalar-only scalar_only test --test=check --test=golden --test=properties --test=layers_golden
     step nostd nostd
     if oldest_installed; then
         step oldest-compiler oldest check --workspace --features rayon
         step oldest-compiler-tflite oldest check --manifest-path tflite/Cargo.toml
     else
         skip oldest-compiler "not to be had"
+    fi
+    if miri_installed; then
+        step miri miri --test miri
+    else
+        skip miri "not to be had"
     fi
 }
 
@@ -162,11 +169,6 @@ elsewhere() {
         step fuzz-load fuzz_tflite run load -- -max_total_time=10
     else
         skip fuzz "no nightly toolchain or cargo-fuzz to be had"
-    fi
-    if miri_installed; then
-        step miri miri --test miri
-    else
-        skip miri "not to be had"
     fi
 }
 
