@@ -12,6 +12,7 @@
 //! ```
 
 pub mod data;
+#[allow(clippy::len_without_is_empty)] // no set of pictures is empty
 #[path = "../../digits/data.rs"]
 pub mod digits;
 pub mod experiment;
