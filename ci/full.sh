@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Everything, before a release: the core, then long fuzzing and what it covers, Miri with many
-# interleavings, AddressSanitizer over all tests, and the benches in full. An hour or two on two cores.
+# Everything, before a release: the core, the C interface, then long fuzzing and what it covers, Miri with many
+# interleavings, AddressSanitizer over all tests, training, other libraries, and the benches in full. Some hours on two
+# cores.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 triple=$(uname -m)-unknown-linux-gnu

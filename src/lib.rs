@@ -58,7 +58,7 @@ pub mod training;
 pub use dispatch::{BACKEND_VARIABLE, explain, selected};
 pub use gemm::{Gemm, Options, Workspace, gemm};
 pub use packed::{PackOptions, Packed};
-pub use parallel::Threads;
+pub use parallel::{Serial, Threads};
 #[cfg(feature = "rayon")]
 pub use pool::{Rayon, RayonAwake};
 pub use quant::QuantParams;

@@ -40,7 +40,8 @@ pub struct PackOptions {
     /// The kernel to pack for; if `None`, one of the [`selected`](crate::selected) backend that suits shape and weights.
     pub backend: Option<Backend>,
     /// How many rows the other side is expected to have, if known: a hint for the choice of a kernel, and of how many
-    /// rows are packed at a time. Fewer need less workspace; runs on more rows take more turns.
+    /// rows are packed at a time. Fewer need less workspace; runs on more rows take more turns. Stored
+    /// weights forget it.
     pub expected_rows: Option<usize>,
     /// How long to look for an order of the weights that allows a faster instruction.
     pub effort: Effort,

@@ -71,8 +71,14 @@ impl Threads for Few<'_> {
     }
 }
 
-/// The caller's thread and no other.
-pub(crate) struct Serial;
+/// The caller's thread and no other: what an engine without threads lends to `run_on` of a layer.
+///
+/// ```
+/// use zeropoint::{Serial, Threads};
+/// assert_eq!(Serial.threads(), 1);
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Serial;
 
 impl Threads for Serial {
     fn threads(&self) -> usize {

@@ -77,8 +77,8 @@ struct Tagged<T> {
 
 /// A kind of handle.
 pub(crate) trait Handle {
-    /// What the handle owns.
-    type Value: Send;
+    /// What the handle owns: it is made on one thread, used by many, and freed on another.
+    type Value: Send + Sync;
     /// Tells kinds apart.
     const TAG: u64;
     /// The name, for messages.

@@ -4,13 +4,13 @@ use std::ffi::c_char;
 use std::fmt::{self, Display};
 use std::mem::MaybeUninit;
 
-use zp::{Element, Error, TensorMut, TensorRef, Threads, Workspace};
+use zp::{Element, Error, Serial, TensorMut, TensorRef, Threads, Workspace};
 
 use crate::edge::{Caller, Handle, Plain, call};
 use crate::failure::{Failure, zeropoint_status};
 use crate::gemm::{with_workspace, zeropoint_workspace};
 use crate::info::Text;
-use crate::threads::{Alone, Lent};
+use crate::threads::Lent;
 use crate::types::*;
 use crate::views::{addresses, apart, same, type_of};
 
@@ -73,7 +73,7 @@ pub(crate) fn tensor<'c, T: Element + Plain>(
 impl<'c> Images<'c> {
     /// The threads to run on.
     pub fn threads(&self) -> &dyn Threads {
-        self.threads.as_ref().map_or(&Alone, |threads| threads)
+        self.threads.as_ref().map_or(&Serial, |threads| threads)
     }
 
     /// The only input.

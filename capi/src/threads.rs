@@ -35,16 +35,3 @@ impl Threads for Lent {
         Duration::from_nanos(self.0.handover_ns)
     }
 }
-
-/// The caller's thread and no other.
-pub(crate) struct Alone;
-
-impl Threads for Alone {
-    fn threads(&self) -> usize {
-        1
-    }
-
-    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
-        (0..tasks).for_each(task);
-    }
-}

@@ -26,13 +26,13 @@ unsafe extern "C" fn scoped(_: *mut c_void, tasks: usize, perform: zeropoint_tas
 /// A random product through the interface, serial and on threads, saved and loaded, on every backend, against the
 /// library.
 fn agree<O: Elements + zp::Element + PartialEq + std::fmt::Debug>(
-    random: &mut Random,
+    random: &Rng,
     stages: &zeropoint_stages,
     expected: &Stages<'_, O>,
     n: usize,
 ) {
     let (m, k) = (1 + random.below(9), random.below(40));
-    let (a, b) = (random.bytes(m * k), random.bytes(k * n));
+    let (a, b) = (bytes(random, m * k), bytes(random, k * n));
     let mut wanted = vec![O::default(); m * n];
     let (lhs, rhs) = (MatRef::row_major(&a, m, k).unwrap(), MatRef::row_major(&b, k, n).unwrap());
     let zeros = vec![100; m];
@@ -75,7 +75,7 @@ fn agree<O: Elements + zp::Element + PartialEq + std::fmt::Debug>(
     }
 }
 
-fn codes<O: Elements + zp::OutputCode + PartialEq + std::fmt::Debug>(random: &mut Random) {
+fn codes<O: Elements + zp::OutputCode + PartialEq + std::fmt::Debug>(random: &Rng) {
     for rule in [
         (zeropoint_rounding::DoubleAway, Rounding::DoubleAway),
         (zeropoint_rounding::DoubleAwaySat, Rounding::DoubleAwaySat),
@@ -87,8 +87,8 @@ fn codes<O: Elements + zp::OutputCode + PartialEq + std::fmt::Debug>(random: &mu
     ] {
         let (n, low, high) = (20 + random.below(20), O::RANGE.0 + 3, O::RANGE.1 - 5);
         // Powers of two make ties, which tell rules apart; a left shift overflows.
-        let each = |random: &mut Random| {
-            let fraction = random.next() as i32 & if random.below(2) == 0 { 0 } else { 0x3fff_ffff };
+        let each = |random: &Rng| {
+            let fraction = random.bits() as i32 & if random.below(2) == 0 { 0 } else { 0x3fff_ffff };
             let left = random.below(8) == 0 && rule.1 != Rounding::IntMulShift;
             let shift = if left { 20 } else { -(random.below(10) as i32) };
             zeropoint_multiplier { multiplier: 1 << 30 | fraction, shift }
@@ -103,7 +103,7 @@ fn codes<O: Elements + zp::OutputCode + PartialEq + std::fmt::Debug>(random: &mu
                 _ => Multiplier::new(by.multiplier, by.shift).unwrap(),
             })
             .collect();
-        let bias: Vec<_> = (0..n).map(|_| random.next() as i32 >> 16).collect();
+        let bias: Vec<_> = (0..n).map(|_| random.bits() as i32 >> 16).collect();
         let stages = zeropoint_stages {
             output: O::TYPE,
             scaling: zeropoint_scaling::Fixed as i32,
@@ -135,7 +135,7 @@ fn codes<O: Elements + zp::OutputCode + PartialEq + std::fmt::Debug>(random: &mu
 
 #[test]
 fn products() {
-    let random = &mut Random(1);
+    let random = &Rng::new(1);
     codes::<u8>(random);
     codes::<i8>(random);
     codes::<i16>(random);
@@ -222,12 +222,12 @@ fn conv(conv: &zeropoint_conv, stages: &zeropoint_stages) -> *mut zeropoint_laye
 
 #[test]
 fn layers_with_weights() {
-    let random = &mut Random(2);
+    let random = &Rng::new(2);
     let window = Window { stride: [2, 1], padding: Padding::Same, ..Window::default() };
     let same = zeropoint_window { stride: [2, 1], padding: 1, ..zeropoint_op { ..zeroed() }.window };
     let shape = [2, 5, 6, 4];
-    let image = random.bytes(240);
-    let weights: Vec<i8> = random.bytes(3 * 3 * 4 * 4).into_iter().map(|w| w as i8).collect();
+    let image = bytes(random, 240);
+    let weights: Vec<i8> = bytes(random, 3 * 3 * 4 * 4).into_iter().map(|w| w as i8).collect();
     let stages = Stages::<i32>::raw();
     let made = zeropoint_conv { input: 1, input_zero_point: 9, window: same, ..zeroed() };
     macro_rules! check {
@@ -285,9 +285,9 @@ fn op(op: zeropoint_op) -> *mut zeropoint_layer {
 
 #[test]
 fn layers_without_weights() {
-    let random = &mut Random(3);
+    let random = &Rng::new(3);
     let shape = [2, 4, 5, 3];
-    let (a, b) = (random.bytes(120), random.bytes(120));
+    let (a, b) = (bytes(random, 120), bytes(random, 120));
     let (x, y) = (TensorRef::nhwc(&a, shape).unwrap(), TensorRef::nhwc(&b, shape).unwrap());
     let params = |scale, zero_point| zeropoint_params { elements: 1, zero_point, scale };
     let given = [params(0.1, 10), params(0.25, 128)];

@@ -2,9 +2,13 @@
 //! fail.
 #![allow(dead_code)] // not every test uses all
 
+#[path = "../../../tests/common/rng.rs"]
+mod rng;
+
 use std::ffi::{CStr, c_void};
 use std::ptr;
 
+pub use rng::Rng;
 use zeropoint::*;
 
 /// A struct of the header with its size, all other fields 0.
@@ -118,23 +122,7 @@ impl Drop for Small {
     }
 }
 
-/// Random numbers: splitmix64.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-
-    pub fn bytes(&mut self, len: usize) -> Vec<u8> {
-        (0..len).map(|_| self.next() as u8).collect()
-    }
+/// Bytes of any value.
+pub fn bytes(random: &Rng, len: usize) -> Vec<u8> {
+    (0..len).map(|_| random.bits() as u8).collect()
 }
