@@ -42,7 +42,7 @@ pub fn gemm<'a, 'b, L: Code, R: Code, O: Element>(
     let packed = packed::once(rhs.into(), out.rows())?;
     stages.check(Some(out.rows()), Some(packed.columns()))?;
     let call = Call::new(&packed, lhs.into(), out)?;
-    let plan = plan_for(&packed, call.codes.rows())?;
+    let plan = plan_for(&packed, stages, call.codes.rows())?;
     let columns = packed.padded_columns();
     let column_bytes = lower::column_bytes(columns).ok_or(too_large(&packed))?;
     let bytes = column_bytes.checked_add(plan.workspace_bytes()).ok_or(too_large(&packed))?;
@@ -131,7 +131,7 @@ impl<'a, O: Element> Gemm<'a, O> {
         let mut columns = aligned("stages", lower::column_bytes(count).ok_or(too_large(&packed))?)?;
         lower::write_columns(&oriented, count, &mut columns)?;
         let near = lower::near(&oriented, packed.k());
-        let plan = plan_for(&packed, packed.planned_rows())?;
+        let plan = plan_for(&packed, stages, packed.planned_rows())?;
         Ok(Self { stages: OwnedStages::of(stages), near, columns, plan, packed })
     }
 
@@ -180,7 +180,7 @@ impl<'a, O: Element> Gemm<'a, O> {
     pub(crate) fn parts(&self) -> Result<Parts<'_>, Error> {
         let stages = self.stages.borrow();
         Ok(Parts {
-            backend: self.packed.backend(),
+            backend: self.plan.backend(),
             weights: self.packed.weights()?,
             finish: lower::finish(&stages, self.near, self.packed.padded_columns(), &self.columns)?,
             plan: &self.plan,
@@ -198,7 +198,7 @@ impl<'a, O: Element> Gemm<'a, O> {
         impl<O: Element> fmt::Display for Explanation<'_, '_, O> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let Gemm { packed, near, plan, .. } = self.0;
-                let (backend, side) = (packed.backend(), packed.side());
+                let (backend, side) = (plan.backend(), packed.side());
                 writeln!(f, "kernel: {} (packed {side:?}, K = {})", backend.kernel(), packed.k())?;
                 if let Some(shares) = packed.shares() {
                     writeln!(f, "weights: {shares}")?;
@@ -304,8 +304,8 @@ fn too_large(packed: &Packed<'_>) -> Error {
 }
 
 /// The plan of calls with up to `m` rows of activations; where nothing is to be computed, K does not matter.
-fn plan_for(packed: &Packed<'_>, m: usize) -> Result<Plan, Error> {
-    let (backend, n) = (packed.backend(), packed.columns());
+fn plan_for<O: Element>(packed: &Packed<'_>, stages: &Stages<'_, O>, m: usize) -> Result<Plan, Error> {
+    let (backend, n) = (packed.kernel_for(stages), packed.columns());
     let k = if m == 0 || n == 0 { 0 } else { packed.k() };
     backend.plan(m, k, plan::blocking(backend, n, k))
 }
@@ -355,7 +355,7 @@ impl<'c, L: Code, O: Element> Call<'c, L, O> {
         if stages.accumulate && !out.is_initialized() {
             return Err(Error::Uninitialized);
         }
-        let backend = packed.backend();
+        let backend = plan.backend();
         let finish = lower::finish(stages, near, packed.padded_columns(), vectors)?;
         let shape = [out.rows(), packed.k(), out.cols()];
         let threads = threads.map(|threads| Few::new(threads, plan::product_ns(backend, shape)));

@@ -14,11 +14,13 @@ use core::fmt;
 use aligned_vec::{AVec, ConstAlign};
 use zeropoint_kernels::bytes::{numbers, numbers_mut};
 use zeropoint_kernels::{
-    Backend, Code, Effort, Elem, Error, MatRef, Name, Outlier, Outliers, Quantized, Shares, Side, Weights,
+    Backend, Code, Dest, Effort, Elem, Error, MatRef, Name, Outlier, Outliers, Quantized, Shares, Side, Weights,
     ZeroPoint,
 };
 
-use crate::{dispatch, plan};
+use crate::plan::{self, Finish};
+use crate::stages::{Scaling, Stages};
+use crate::{Element, dispatch};
 
 /// Bytes that start at a cache line.
 pub(crate) type Aligned = AVec<u8, ConstAlign<64>>;
@@ -64,7 +66,9 @@ pub struct Packed<'a> {
     header: Header,
     layout: Layout,
     shares: Option<Shares>,
+    /// As [`PackOptions`] had them.
     expected_rows: Option<usize>,
+    forced: bool,
 }
 
 #[derive(Clone)]
@@ -98,7 +102,7 @@ struct Layout {
     total: usize,
 }
 
-const MAGIC: &[u8; 8] = b"ZP-PACK\x02";
+const MAGIC: &[u8; 8] = b"ZP-PACK\x03";
 /// Written in the byte order of the machine, as are sums and 16-bit panels.
 const BYTE_ORDER: u32 = 0x0102_0304;
 const HEADER: usize = 128;
@@ -245,12 +249,20 @@ impl Packed<'static> {
         let shares = header.verify(bytes, layout)?;
         let mut blob = aligned("packed", bytes.len())?;
         blob.copy_from_slice(bytes);
-        Ok(Self { storage: Storage::Owned(Arc::new(blob)), header, layout, shares, expected_rows: None })
+        Ok(Self {
+            storage: Storage::Owned(Arc::new(blob)),
+            header,
+            layout,
+            shares,
+            expected_rows: None,
+            forced: false,
+        })
     }
 }
 
 fn pack<C: Code>(rhs: Quantized<'_, C>, side: Side, options: PackOptions) -> Result<Packed<'static>, Error> {
-    Ok(Packed { expected_rows: options.expected_rows, ..pack_chosen(rhs, side, options)? })
+    let PackOptions { backend, expected_rows, .. } = options;
+    Ok(Packed { expected_rows, forced: backend.is_some(), ..pack_chosen(rhs, side, options)? })
 }
 
 fn pack_chosen<C: Code>(
@@ -367,7 +379,14 @@ fn write<C: Code>(
     }
     numbers_mut("outliers", &mut head[layout.outliers..], outliers.len())?.copy_from_slice(outliers);
     header.write(&mut blob);
-    Ok(Packed { storage: Storage::Owned(Arc::new(blob)), header, layout, shares, expected_rows: None })
+    Ok(Packed {
+        storage: Storage::Owned(Arc::new(blob)),
+        header,
+        layout,
+        shares,
+        expected_rows: None,
+        forced: false,
+    })
 }
 
 impl<'a> Packed<'a> {
@@ -378,7 +397,8 @@ impl<'a> Packed<'a> {
     pub fn borrow(bytes: &'a [u8]) -> Result<Self, Error> {
         let (header, layout) = Header::read(bytes)?;
         let shares = header.verify(bytes, layout)?;
-        let packed = Self { storage: Storage::Borrowed(bytes), header, layout, shares, expected_rows: None };
+        let packed =
+            Self { storage: Storage::Borrowed(bytes), header, layout, shares, expected_rows: None, forced: false };
         if !bytes.as_ptr().addr().is_multiple_of(64) {
             let got = bytes.len() - bytes.as_ptr().align_offset(64).min(bytes.len());
             return Err(Error::Length { argument: "aligned bytes", expected: bytes.len(), got });
@@ -422,6 +442,19 @@ impl<'a> Packed<'a> {
     /// How many rows of the other side runs should be planned for.
     pub(crate) fn planned_rows(&self) -> usize {
         self.expected_rows.map_or(usize::MAX, |rows| rows.max(1))
+    }
+
+    /// The kernel for products with these outputs.
+    pub(crate) fn kernel_for<O: Element>(&self, stages: &Stages<'_, O>) -> Backend {
+        if self.forced || self.side() == Side::Lhs {
+            return self.backend();
+        }
+        let finish = match (O::DEST, &stages.scaling) {
+            (Dest::I32, _) => Finish::Sums,
+            (_, Scaling::Fixed(_)) => Finish::Fixed,
+            _ => Finish::Float,
+        };
+        plan::tile(self.backend(), self.k(), self.columns(), self.expected_rows, finish)
     }
 
     /// How many weights do not fit their panels, if runs need no sums of rows; `None` if they do.

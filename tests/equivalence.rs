@@ -114,3 +114,50 @@ fn more_rows_than_expected_change_no_bits_and_fewer_need_less() {
         }
     }
 }
+
+/// Weights packed for one kernel run on every other that reads the same panels, and stored ones on what suits the output.
+#[test]
+fn kernels_that_read_the_same_panels_give_the_same_bits() {
+    let rng = Rng::new(seed());
+    let mut shared = 0;
+    for (m, k, n) in [(1, 70, 128), (23, 40, 64), (23, 131, 60), (70, 700, 33), (29, 300, 256)] {
+        let side = |rows, cols| Matrix::<u8>::codes(rows, cols, Layout::ROWS, &rng);
+        let (lhs, rhs) = (side(m, k), side(k, n));
+        let scales: Vec<_> = (0..n).map(|_| rng.fraction() * 1e-4).collect();
+        for backend in zeropoint::available() {
+            let options = PackOptions { backend: Some(backend), ..PackOptions::default() };
+            let forced = zeropoint::Packed::rhs_with(rhs.view().zero_point(3), options).unwrap();
+            let free = zeropoint::Packed::from_bytes(forced.as_bytes()).unwrap();
+            let kernels = [&forced, &free].map(|packed| {
+                let gemm = Gemm::<i32>::new(packed.clone(), &Stages::raw()).unwrap();
+                gemm.explain().to_string().lines().next().unwrap_or_default().to_string()
+            });
+            assert!(kernels[0].contains(backend.kernel()), "{} on {backend:?}", kernels[0]);
+            shared += usize::from(kernels[0] != kernels[1]);
+            let alike = |stages: &Stages<'_, f32>| {
+                let [forced, free] = [&forced, &free].map(|packed| outputs(packed, &lhs, m, n, stages));
+                assert!(forced == free, "ZEROPOINT_SEED={} {m}x{k}x{n} on {backend:?}", seed());
+            };
+            alike(&Stages::dequantize(FloatScale::PerColumn(&scales)));
+            let [forced, free] = [&forced, &free].map(|packed| outputs(packed, &lhs, m, n, &Stages::<i32>::raw()));
+            assert!(forced == free, "ZEROPOINT_SEED={} {m}x{k}x{n} on {backend:?}", seed());
+        }
+    }
+    // AVX-512 VNNI has two tiles of one layout.
+    assert!(shared > 0 || Backend::named("avx512-vnni").is_err());
+}
+
+/// A product with packed weights.
+fn outputs<O: Output>(
+    packed: &zeropoint::Packed<'_>,
+    lhs: &Matrix<u8>,
+    m: usize,
+    n: usize,
+    stages: &Stages<'_, O>,
+) -> Vec<u32> {
+    let gemm = Gemm::new(packed.clone(), stages).unwrap();
+    let mut out = vec![O::default(); m * n];
+    let view = MatMut::row_major(&mut out, m, n).unwrap();
+    gemm.run(lhs.view().zero_point(7), view, &mut gemm.workspace()).unwrap();
+    bits(Ok(out))
+}

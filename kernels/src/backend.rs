@@ -72,6 +72,7 @@ pub const fn describe<K: Microkernel>() -> Row {
         Some(Proof::Strips) => assert!(K::NR == strips::PANEL && K::K_STEP == strips::BLOCK),
         Some(Proof::Pairs) => assert!(K::RHS.group == pairs::STEP && K::RHS.elem.size() == 1),
     }
+    assert!(K::BESIDE > 0 && K::BESIDE <= K::MR);
     assert!(K::RHS.is_rows() || K::K_STEP.is_multiple_of(K::RHS.group));
     let squares = K::Gather::N;
     assert!(squares == 0 || K::LHS.is_rows() || K::LHS.width.is_multiple_of(squares));
@@ -110,6 +111,7 @@ cfg_if::cfg_if! {
             describe::<crate::x86::amx::Amx<crate::x86::tiles::Instructions>>(),
             describe::<crate::x86::avx512_vnni::Avx512Vnni<14, 2>>(),
             describe::<crate::x86::avx512_vnni::Avx512Vnni<6, 4>>(),
+            describe::<crate::x86::avx512_vnni::Avx512Vnni<12, 1>>(),
             describe::<crate::x86::avx_vnni::AvxVnni>(),
             describe::<crate::x86::avx512::Avx512>(),
             describe::<crate::x86::avx2::Avx2<2>>(),
@@ -210,6 +212,12 @@ impl Backend {
     /// Whether panels of rhs carry a proof that lets the kernel use an instruction which saturates.
     pub fn is_proven(self) -> bool {
         self.0.proof.is_some()
+    }
+
+    /// Whether it multiplies weights that were packed for `other`, just as they are, if there are columns enough for a tile.
+    pub fn reads_panels_of(self, other: Self) -> bool {
+        let layout = |row: &Row| (row.lhs.elem, row.rhs, row.k_step, row.proof);
+        layout(self.0) == layout(other.0)
     }
 
     /// Whether a tile of rows can pass several panels of rhs before the next: [`crate::Blocking::panels`].

@@ -27,12 +27,36 @@ pub struct Blocking {
     /// read in place only if there are at least this many of them.
     pub rows_before_tail: usize,
     /// Panels of rhs that pass a tile of rows before the next tile of rows, at least 1, for kernels that can go both ways
-    /// ([`Microkernel::ACROSS`]): they and the rows of a tile should stay in the caches.
+    /// ([`Microkernel::ACROSS`], [`Microkernel::BESIDE`]): they and the rows of a tile should stay in the caches.
     pub panels: usize,
     /// Kernels that finish tiles at once store i32 sums past the caches where they, lhs and rhs take more bytes than this in all:
-    /// they would push one another out. From three quarters of it on they fetch rows before they take their sums.
-    /// `usize::MAX` for never.
+    /// they would push one another out. `usize::MAX` for never.
     pub cached: usize,
+    /// From this many bytes of lhs, rhs and output on, kernels that take sums of rows late fetch the rows before. `usize::MAX`
+    /// for never.
+    pub fetched: usize,
+    /// Rhs of more bytes comes from beyond L2: while a panel is multiplied, what is read next is fetched. `usize::MAX`
+    /// for never.
+    pub far: usize,
+    /// How many bytes ahead of what they multiply the first rows of a panel fetch it then.
+    pub ahead: usize,
+}
+
+impl Blocking {
+    /// So many rows at a time, K whole, rows read in place where a kernel can, one panel after the other, nothing fetched.
+    pub const fn of_rows(rows: usize) -> Self {
+        Self {
+            rows,
+            depth: usize::MAX,
+            packed_strides: usize::MAX,
+            rows_before_tail: 1,
+            panels: 1,
+            cached: usize::MAX,
+            fetched: usize::MAX,
+            far: usize::MAX,
+            ahead: 0,
+        }
+    }
 }
 
 /// Where things lie in the workspace, in bytes from its aligned start.
@@ -59,7 +83,7 @@ pub(crate) struct Room {
 /// ```
 /// use zeropoint_kernels::{Blocking, available};
 /// let backend = available().next().unwrap();
-/// let plan = backend.plan(100, 64, Blocking { rows: 48, depth: usize::MAX, packed_strides: 4096, rows_before_tail: 24, panels: 1, cached: usize::MAX })?;
+/// let plan = backend.plan(100, 64, Blocking { packed_strides: 4096, ..Blocking::of_rows(48) })?;
 /// assert_eq!((plan.backend(), plan.k()), (backend, 64));
 /// assert!(plan.workspace_bytes() >= 48 * 64);
 /// # Ok::<(), zeropoint_kernels::Error>(())
@@ -74,14 +98,10 @@ pub struct Plan {
     pub(crate) block_rows: usize,
     /// K multiplied at a time, a multiple of the kernel's step.
     pub(crate) block_k: usize,
-    /// Bytes of a panel of rhs.
+    /// Bytes of the rhs of a tile.
     pub(crate) panel: usize,
-    pub(crate) packed_strides: usize,
-    pub(crate) rows_before_tail: usize,
-    /// Panels that pass a tile of rows before the next.
-    pub(crate) panels: usize,
-    /// Bytes that stay in the caches.
-    pub(crate) cached: usize,
+    /// As it was asked for, but for fields at least 1.
+    pub(crate) blocking: Blocking,
     pub(crate) room: Room,
 }
 
@@ -184,7 +204,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
         let buffer = run.workspace.add(room.buffer);
         let roads = if on_registers::<K, F>() { roads::<F::Out>(run, F::SUMS) } else { Roads::default() };
         // Panels come from beyond L2, where a later tile of the same columns finds them: then the next can be fetched.
-        let far = K::FETCHES && run.plan.panel.saturating_mul(run.n / K::NR) > run.plan.cached / 2;
+        let far = K::FETCHES && run.plan.panel.saturating_mul(run.n / K::NR) > run.plan.blocking.far;
         // What the kernel was last prepared for.
         let mut entered = 0;
         let mut block = 0;
@@ -217,7 +237,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                         lhs_member: lhs_strides.member,
                         rhs,
                         rhs_panel: rhs_strides.panel,
-                        ahead: 0,
+                        ahead: if far { run.plan.panel } else { 0 },
                         acc: scratch.cast(),
                         add: false,
                         buffer,
@@ -259,7 +279,12 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                                 rhs.add(rhs_strides.offset(0, k) * rhs_size)
                             },
                             rhs_panel: rhs_strides.panel,
-                            ahead: if far && row > 0 && row + rows == block_m { run.plan.panel } else { 0 },
+                            ahead: match row {
+                                _ if !far => 0,
+                                0 => run.plan.blocking.ahead,
+                                _ if row + rows == block_m => run.plan.panel,
+                                _ => 0,
+                            },
                             acc,
                             add: k > 0,
                             buffer,
@@ -317,6 +342,10 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
             }
             block += block_m;
         }
+        // Once a run, since it waits for all that was stored so. On Emerald Rapids, 3136 x 64 x 256: 640 to 682 GOP/s.
+        if roads.stream {
+            K::Lanes::fence();
+        }
         K::leave();
     }
 }
@@ -343,7 +372,8 @@ fn direct_rows<K: Microkernel, F: Finisher<K::Lanes>>(
 ) -> (usize, usize) {
     let possible = on_registers::<K, F>() && !rank_one_needed && run.plan.block_k == run.plan.padded_k;
     let staged = run.epilogue.col_stride != 1;
-    let most = if K::ACROSS && !staged { run.plan.panels } else { 1 };
+    let beside = if F::SUMS { K::BESIDE } else { 1 };
+    let most = if staged { 1 } else { run.plan.blocking.panels.min(if K::ACROSS { usize::MAX } else { beside }) };
     // Staged rows may end inside a panel.
     let whole = if staged { 1 } else { ((run.n - col) / K::NR).min(most) };
     if !possible {
@@ -382,7 +412,7 @@ unsafe fn direct<K: Microkernel, F: Finisher<K::Lanes>>(
     // SAFETY: Job: staging and scratch have room for `staged_rows` rows, and for a tile.
     unsafe {
         let column_terms = run.workspace.add(room.scratch).cast::<i32>();
-        for v in (0..if K::ACROSS { 0 } else { K::NR }).step_by(<K::Lanes as Lanes>::N) {
+        for v in (0..if K::ACROSS { 0 } else { panels * K::NR }).step_by(<K::Lanes as Lanes>::N) {
             <K::Lanes as Lanes>::store(column_terms.add(v), column_term::<K::Lanes, F>(e, col + v));
         }
         let staging = run.workspace.add(room.staging);
@@ -437,7 +467,11 @@ fn roads<O>(run: &BlockRun<'_>, sums: bool) -> Roads {
     let sizes = [(m, plan.k), (n, plan.k), (m, n.saturating_mul(size_of::<O>()))];
     let bytes = sizes.iter().fold(0usize, |sum, (a, b)| sum.saturating_add(a.saturating_mul(*b)));
     let aligned = epilogue.out.addr().is_multiple_of(64) && epilogue.row_stride.is_multiple_of(16);
-    Roads { late: false, fetch: bytes > plan.cached / 4 * 3, stream: sums && bytes > plan.cached && aligned }
+    Roads {
+        late: false,
+        fetch: bytes > plan.blocking.fetched,
+        stream: sums && bytes > plan.blocking.cached && aligned,
+    }
 }
 
 /// Rows of the next tile: MR, but a rest between MR and 1.5 MR is halved, where tiles may start at any row.

@@ -88,7 +88,7 @@ impl<'a> Weights<'a> {
 /// let zero_point = ZeroPoint::One(6 + backend.rhs().elem.offset(false));
 /// let weights =
 ///     Weights { k: 2, n: 2, panels: &panels.0, sums: &sums, zero_point, outliers: Outliers::default() };
-/// let blocking = Blocking { rows: 4, depth: usize::MAX, packed_strides: usize::MAX, rows_before_tail: 4, panels: 1, cached: usize::MAX };
+/// let blocking = Blocking::of_rows(4);
 /// let mut out = [0i32; 4];
 /// Job {
 ///     lhs: MatRef::row_major(&lhs, 2, 2)?.zero_point(1),
@@ -209,7 +209,7 @@ fn rows_in_place<L: Code>(plan: &Plan, codes: &MatRef<'_, L>) -> usize {
     let row = plan.backend.row();
     let (m, stride) = (codes.rows(), codes.row_stride());
     let suits = row.lhs.is_rows() && row.lhs.elem.size() == 1 && row.lhs.elem.offset(L::SIGNED) == 0;
-    if !suits || codes.col_stride() != 1 || stride.is_multiple_of(plan.packed_strides) {
+    if !suits || codes.col_stride() != 1 || stride.is_multiple_of(plan.blocking.packed_strides) {
         return 0;
     }
     let beyond = (plan.padded_k - plan.k).saturating_sub(codes.after);
@@ -218,7 +218,7 @@ fn rows_in_place<L: Code>(plan: &Plan, codes: &MatRef<'_, L>) -> usize {
     }
     // The last rows are packed, in a block of their own, which must not be all there is.
     let owned = m - beyond.div_ceil(stride).min(m);
-    if owned < plan.rows_before_tail { 0 } else { owned - owned % row.mr }
+    if owned < plan.blocking.rows_before_tail { 0 } else { owned - owned % row.mr }
 }
 
 impl<L: Code, O: Element> Job<'_, L, O> {

@@ -67,10 +67,12 @@ fn plan(backend: Backend, m: usize, k: usize, blocking: Blocking) -> Result<Plan
         block_rows,
         block_k,
         panel,
-        packed_strides: blocking.packed_strides.max(1),
-        rows_before_tail: blocking.rows_before_tail.max(1),
-        panels: blocking.panels.max(1),
-        cached: blocking.cached,
+        blocking: Blocking {
+            packed_strides: blocking.packed_strides.max(1),
+            rows_before_tail: blocking.rows_before_tail.max(1),
+            panels: blocking.panels.max(1),
+            ..blocking
+        },
         room,
     })
 }

@@ -213,12 +213,12 @@ fn longest_sums() {
                     let k = if i == 3 { LONGEST + 1 } else { LONGEST };
                     let layouts = [Layout::Rows, Layout::Columns, Layout::Rows];
                     let blocking = Blocking {
-                        rows: usize::MAX,
                         depth,
-                        packed_strides: usize::MAX,
-                        rows_before_tail: 1,
                         panels: 2,
                         cached: 0,
+                        fetched: 0,
+                        far: 0,
+                        ..Blocking::of_rows(usize::MAX)
                     };
                     let (fills, zeros) = ([left, right], [za, zb]);
                     let any = Product::any(run, (2, 3, k), &[kind]);

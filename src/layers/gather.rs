@@ -85,12 +85,16 @@ impl Windows<'_> {
         let outside = first.min(0).unsigned_abs().min(across.kernel);
         let seen = (width as isize - first).clamp(outside as isize, across.kernel as isize) as usize;
         let to = &mut to[..across.kernel * channels];
-        to[..outside * channels].fill(self.zero);
-        to[seen * channels..].fill(self.zero);
-        if seen > outside {
-            let from = &whole[first.max(0).unsigned_abs() * channels..];
-            copy(from, &mut to[outside * channels..seen * channels], self.flip);
+        let (before, rest) = to.split_at_mut(outside * channels);
+        let (inside, after) = rest.split_at_mut((seen - outside) * channels);
+        for part in [before, after] {
+            match part.len() {
+                0 => {}
+                ..=CHUNK => part.iter_mut().for_each(|code| *code = self.zero),
+                _ => part.fill(self.zero),
+            }
         }
+        copy(whole.get(first.max(0).unsigned_abs() * channels..).unwrap_or_default(), inside, self.flip);
     }
 
     /// The same for one pixel whose taps are not beside each other, or whose channels are not.
@@ -139,17 +143,19 @@ impl Lines<'_> {
 
     /// Copies whole chunks where there are as many: what follows a line is written later, or between rows.
     fn chunks<const C: usize>(&self, lines: usize, to: &mut [u8], flip: u8) {
+        let (mut from, mut room) = (self.from, &mut *to);
         for line in 0..lines {
-            let from = self.from[line * self.by..].as_chunks::<CHUNK>().0.first_chunk::<C>();
-            let room = to[line * self.step..].as_chunks_mut::<CHUNK>().0.first_chunk_mut::<C>();
-            match (from, room) {
-                (Some(from), Some(to)) => {
-                    for (to, from) in to.iter_mut().zip(from) {
-                        *to = from.map(|code| code ^ flip);
-                    }
-                }
-                _ => self.exactly(line, to, flip),
+            let chunks = from.as_chunks::<CHUNK>().0.first_chunk::<C>();
+            let (Some(chunks), Some((first, _))) =
+                (chunks, room.as_chunks_mut::<CHUNK>().0.split_first_chunk_mut::<C>())
+            else {
+                return (line..lines).for_each(|line| self.exactly(line, to, flip));
+            };
+            for (to, from) in first.iter_mut().zip(chunks) {
+                *to = from.map(|code| code ^ flip);
             }
+            from = from.get(self.by..).unwrap_or_default();
+            room = room.get_mut(self.step..).unwrap_or_default();
         }
     }
 }

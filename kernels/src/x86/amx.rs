@@ -140,9 +140,6 @@ unsafe fn across<T: Tiles, F: Finisher<T::Lanes>>(direct: &Direct<'_>) {
         if let Some(before) = &mut work.before {
             before.finish(MR);
         }
-        if direct.stream {
-            T::Lanes::fence();
-        }
     }
 }
 

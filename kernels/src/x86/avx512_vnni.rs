@@ -1,7 +1,7 @@
 //! AVX-512 VNNI: `vpdpbusd` on zmm registers, u8 x i8 into int32, exact for all input.
 //!
 //! Instruction: each of 16 lanes adds four products of u8 and i8 to an int32; nothing saturates (`vpdpbusds` would).
-//! Registers: 14 x 32 has 28 accumulators, 2 rhs, 2 broadcasts; 6 x 64 has 24, 4 and 4.
+//! Registers: 14 x 32 has 28 accumulators, 2 rhs, 2 broadcasts; 6 x 64 has 24, 4 and 4; 12 x 16, for few columns, has 12.
 //! ```text
 //! one step (k .. k+3) of row i, 14 x 32        rhs panel: 32 columns of (k .. k+3)
 //!   vpbroadcastd  a = l[i][k..k+4]               00 10 20 30 | 01 11 21 31 | ... | 0f 1f 2f 3f    r0
@@ -23,6 +23,9 @@ use crate::x86::bytes::BytesGather;
 use crate::x86::dot::{Dot, dot_entries, multiply};
 use crate::x86::zmm::ZmmLanes;
 
+/// Columns of a panel, which both of the wider tiles read.
+const WIDTH: usize = 32;
+
 /// The microkernel of `ROWS` rows and `V` vectors of 16 columns.
 pub struct Avx512Vnni<const ROWS: usize, const V: usize>;
 
@@ -32,6 +35,7 @@ unsafe impl<const ROWS: usize, const V: usize> Microkernel for Avx512Vnni<ROWS, 
     const NAME: &'static str = match (ROWS, V) {
         (6, 4) => "x86-avx512-vnni-vpdpbusd-6x64",
         (14, 2) => "x86-avx512-vnni-vpdpbusd-14x32",
+        (12, 1) => "x86-avx512-vnni-vpdpbusd-12x16",
         _ => panic!("no such tile"),
     };
     const NEEDS: Features = Features::AVX512.with(Features::AVX512_VNNI);
@@ -40,7 +44,7 @@ unsafe impl<const ROWS: usize, const V: usize> Microkernel for Avx512Vnni<ROWS, 
     const K_STEP: usize = 4;
     const FETCHES: bool = true;
     const LHS: Panel = Panel { width: ROWS, group: Panel::ROWS, elem: Elem::U8 };
-    const RHS: Panel = Panel { width: Self::NR, group: 4, elem: Elem::I8 };
+    const RHS: Panel = Panel { width: if V == 1 { 16 } else { WIDTH }, group: 4, elem: Elem::I8 };
     type Lanes = ZmmLanes<true>;
     type Gather = BytesGather<true>;
 
@@ -50,6 +54,7 @@ unsafe impl<const ROWS: usize, const V: usize> Microkernel for Avx512Vnni<ROWS, 
 // SAFETY: the products of u8 and i8 are added without saturation.
 unsafe impl<const ROWS: usize, const V: usize> Dot for Avx512Vnni<ROWS, V> {
     const LONG: bool = true;
+    const SPREADS: bool = true;
 
     #[inline(always)]
     unsafe fn dot(acc: __m512i, lhs: __m512i, rhs: __m512i) -> __m512i {

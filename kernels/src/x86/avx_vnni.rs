@@ -35,6 +35,7 @@ macro_rules! kernel {
             const NR: usize = NR;
             const K_STEP: usize = 4;
             const FETCHES: bool = true;
+            const BESIDE: usize = 2;
             const LHS: Panel = Panel { width: MR, group: Panel::ROWS, elem: Elem::U8 };
             const RHS: Panel = Panel { width: NR, group: 4, elem: Elem::I8 };
             type Lanes = YmmLanes<true>;

@@ -10,7 +10,7 @@
 //! Every height of a tile has a loop of its own. Lhs rows may lie anywhere, at any distance. A kernel gives its
 //! lanes, its instruction and its tile.
 
-use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+use core::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
 
 use crate::finish::{Finisher, RowTerms, byte_clamp};
 use crate::lanes::Lanes;
@@ -27,6 +27,9 @@ const GROUP: usize = 4;
 pub(super) unsafe trait Dot: Microkernel {
     /// Whether a turn of the loop is four steps, not two.
     const LONG: bool;
+    /// Whether the turns of whole tiles each fetch a line of the panel that comes next, if it is [`Tile::ahead`]: of the panel's
+    /// lines one in so many as a turn reads, other ones in each tile. All at once, in the last tile, memory would not keep up.
+    const SPREADS: bool = false;
 
     /// A vector of rhs, from its elements.
     #[inline(always)]
@@ -117,28 +120,52 @@ pub(super) unsafe fn multiply<K: Dot, const R: usize, const V: usize>(tile: Tile
 /// Features, Lhs, Rhs and Direct of [`Microkernel`], whose tile is `MR` x `V` vectors.
 #[inline(always)]
 pub(super) unsafe fn direct<K: Dot, F: Finisher<K::Lanes>, const MR: usize, const V: usize>(direct: &Direct<'_>) {
+    // SAFETY: passed on.
+    unsafe {
+        if const { F::SUMS && K::BESIDE == 2 } && direct.panels == 2 {
+            tiles::<K, F, MR, V, 2>(direct);
+        } else {
+            tiles::<K, F, MR, V, 1>(direct);
+        }
+    }
+}
+
+/// The same of `P` panels beside each other.
+///
+/// # Safety
+/// As [`direct`].
+#[inline(always)]
+unsafe fn tiles<K: Dot, F: Finisher<K::Lanes>, const MR: usize, const V: usize, const P: usize>(
+    direct: &Direct<'_>,
+) {
     let Direct { first: mut tile, terms: RowTerms { term: mut row_terms, .. }, mut row, .. } = *direct;
     let mut to = direct.to.cast::<F::Out>();
     // SAFETY: Features, Lhs, Rhs; Direct: outputs and terms of every tile.
     unsafe {
-        for _ in 0..direct.rows / MR {
-            let mut acc: Sums<K, MR, V> = [load::<K, V>(direct.column_terms); MR];
-            for (i, acc) in acc.iter_mut().enumerate() {
-                let term = K::Lanes::splat(*row_terms.add(i));
-                for acc in acc {
-                    *acc = K::Lanes::add(*acc, term);
+        for index in 0..direct.rows / MR {
+            tile.ahead = direct.first.ahead.wrapping_add(index % lines::<K>() * 64);
+            for panel in 0..P {
+                tile.rhs = direct.first.rhs.wrapping_add(panel * direct.panel);
+                let mut acc: Sums<K, MR, V> = [load::<K, V>(direct.column_terms.add(panel * K::NR)); MR];
+                for (i, acc) in acc.iter_mut().enumerate() {
+                    let term = K::Lanes::splat(*row_terms.add(i));
+                    for acc in acc {
+                        *acc = K::Lanes::add(*acc, term);
+                    }
                 }
+                add_products::<K, MR, V>(&mut acc, &tile);
+                finish::<K, F, MR, V>(&acc, direct, row, to.wrapping_add(panel * K::NR));
             }
-            add_products::<K, MR, V>(&mut acc, &tile);
-            finish::<K, F, MR, V>(&acc, direct, row, to);
             tile.lhs = tile.lhs.wrapping_add(MR * tile.lhs_member * K::LHS.elem.size());
             (row, row_terms) = (row + MR, row_terms.wrapping_add(MR));
             to = to.wrapping_add(MR * direct.row_stride);
         }
-        if direct.stream {
-            K::Lanes::fence();
-        }
     }
+}
+
+/// Lines of rhs of a turn.
+const fn lines<K: Dot>() -> usize {
+    turn::<K>() * K::RHS.width * rhs_group::<K>() / 64
 }
 
 /// Finishes a whole tile, its sums complete, with outputs from `to` on.
@@ -155,7 +182,7 @@ unsafe fn finish<K: Dot, F: Finisher<K::Lanes>, const MR: usize, const V: usize>
     let &Direct { epilogue, col, row_stride, .. } = direct;
     // Codes are narrowed four vectors at a time.
     let rows = if F::CODES { 4 / V } else { 1 };
-    const { assert!(V == 2 || V == 4) }
+    const { assert!(V == 1 || V == 2 || V == 4) }
     const { assert!(MR.is_multiple_of(4 / V)) }
     // SAFETY: as `direct`.
     unsafe {
@@ -221,6 +248,8 @@ struct At {
     lhs: [*const u8; 5],
     ld: usize,
     rhs: *const u8,
+    /// Bytes from a panel to the next, of those of a tile.
+    panel: usize,
     /// [`Tile::ahead`].
     ahead: usize,
 }
@@ -234,7 +263,8 @@ const fn rhs_group<K: Dot>() -> usize {
 #[inline(always)]
 unsafe fn add_products<K: Dot, const R: usize, const V: usize>(acc: &mut Sums<K, R, V>, tile: &Tile) {
     let size = K::LHS.elem.size();
-    let mut at = At { lhs: [tile.lhs; 5], ld: tile.lhs_member * size, rhs: tile.rhs, ahead: tile.ahead };
+    let panel = tile.rhs_panel * K::RHS.elem.size();
+    let mut at = At { lhs: [tile.lhs; 5], ld: tile.lhs_member * size, rhs: tile.rhs, panel, ahead: tile.ahead };
     for (i, base) in at.lhs.iter_mut().enumerate() {
         *base = base.wrapping_add(3 * i * at.ld);
     }
@@ -277,6 +307,11 @@ unsafe fn add_products<K: Dot, const R: usize, const V: usize>(acc: &mut Sums<K,
     }
 }
 
+/// Vectors of columns of a panel.
+const fn vectors<K: Dot>() -> usize {
+    K::RHS.width / <K::Lanes as Lanes>::N
+}
+
 /// Steps of a turn of the loop.
 const fn turn<K: Dot>() -> usize {
     if K::LONG { 4 } else { 2 }
@@ -294,7 +329,7 @@ impl At {
                 core::arch::asm!("/* {0} */", inout(reg) * base, options(pure, readonly, nostack, preserves_flags))
             }
         }
-        self.rhs = self.rhs.wrapping_add(K::NR * rhs_group::<K>() * steps);
+        self.rhs = self.rhs.wrapping_add(K::RHS.width * rhs_group::<K>() * steps);
     }
 }
 
@@ -305,11 +340,20 @@ unsafe fn step<K: Dot, const R: usize, const V: usize, const S: usize>(acc: &mut
     unsafe {
         let mut r = [K::Lanes::splat(0); V];
         for (v, r) in r.iter_mut().enumerate() {
-            let from = at.rhs.wrapping_add((K::NR * S + K::Lanes::N * v) * rhs_group::<K>());
+            let (panel, v) = (v / vectors::<K>(), v % vectors::<K>());
+            let step = (K::RHS.width * S + K::Lanes::N * v) * rhs_group::<K>();
+            let from = at.rhs.wrapping_add(panel * at.panel + step);
             *r = K::rhs(from);
-            // Whole tiles would lose 2 %. On Emerald Rapids, 16 x 4096 x 4096: AVX-512 VNNI 367 to 426 GOP/s, AVX-VNNI 164 to 232.
-            if const { K::FETCHES && R > 2 && R < K::MR } {
-                _mm_prefetch::<_MM_HINT_T1>(from.wrapping_add(at.ahead).cast());
+            // Few rows wait for nothing but memory. More read a panel again, and want the rest of L1.
+            let fetched = from.wrapping_add(at.ahead).cast();
+            if const { K::FETCHES && R < K::MR && R * 8 > K::Lanes::N } && step.is_multiple_of(64) {
+                if R > 4 {
+                    _mm_prefetch::<_MM_HINT_T1>(fetched);
+                } else {
+                    _mm_prefetch::<_MM_HINT_T0>(fetched);
+                }
+            } else if const { K::SPREADS && R == K::MR && S == 0 } && v == 0 {
+                _mm_prefetch::<_MM_HINT_T1>(fetched);
             }
         }
         // Literal indices: with a loop over rows, their addresses end up in memory.

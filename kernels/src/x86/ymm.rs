@@ -26,6 +26,18 @@ unsafe impl<const VNNI: bool> Lanes for YmmLanes<VNNI> {
     }
 
     #[inline(always)]
+    unsafe fn stream(p: *mut i32, x: __m256i) {
+        // SAFETY: Features, Pointers; aligned, says our caller.
+        unsafe { if VNNI { _mm256_stream_si256(p.cast(), x) } else { Self::store(p, x) } }
+    }
+
+    #[inline(always)]
+    unsafe fn fence() {
+        // SAFETY: Features.
+        unsafe { _mm_sfence() }
+    }
+
+    #[inline(always)]
     unsafe fn splat(x: i32) -> __m256i {
         // SAFETY: Features.
         unsafe { _mm256_set1_epi32(x) }

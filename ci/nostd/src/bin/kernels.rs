@@ -23,18 +23,7 @@ fn product(backend: Backend) -> Result<[i32; 4], Error> {
         out: MatMut::row_major(&mut out, 2, 2)?,
     };
     job.run(
-        &backend.plan(
-            2,
-            2,
-            Blocking {
-                rows: 4,
-                depth: usize::MAX,
-                packed_strides: usize::MAX,
-                rows_before_tail: 1,
-                panels: 1,
-                cached: usize::MAX,
-            },
-        )?,
+        &backend.plan(2, 2, Blocking::of_rows(4))?,
         &mut workspace.0,
     )?;
     Ok(out)
