@@ -33,11 +33,7 @@ else
     skip aarch64 "no linker, emulator or standard library to be had"
 fi
 
-if ! ensure capi-tools "command -v cmake && command -v pkg-config && ls /usr/include/gemmlowp/public" \
-    debian cmake pkg-config valgrind libgemmlowp-dev; then
-    skip capi-tools "not all of cmake, pkg-config, libgemmlowp-dev to be had: the next step says what it leaves out"
-fi
-limit=900 show=all step capi ci/capi.sh
+show=all limit=3600 step engines bash ci/engines.sh
 
 if fuzz_installed; then
     for name in gemm pack stages layers; do step "fuzz-$name-long" fuzz run "$name" -- -max_total_time=300; done
@@ -90,4 +86,4 @@ peers() {
 show=all limit=3600 step peers peers
 
 show=all limit=7200 step benches-full cargo bench --features rayon \
-    --bench kernel --bench gemm --bench pack --bench finish --bench layers --bench threads --bench training
+    --bench kernel --bench gemm --bench gemv --bench pack --bench finish --bench layers --bench threads --bench training

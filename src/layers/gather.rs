@@ -90,7 +90,7 @@ impl Windows<'_> {
         for part in [before, after] {
             match part.len() {
                 0 => {}
-                ..=CHUNK => part.iter_mut().for_each(|code| *code = self.zero),
+                1..=CHUNK => part.iter_mut().for_each(|code| *code = self.zero),
                 _ => part.fill(self.zero),
             }
         }
