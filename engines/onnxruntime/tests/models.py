@@ -1,0 +1,63 @@
+"""Models of one node, and sessions with and without the library."""
+
+import os
+import sys
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import onnxruntime  # noqa: E402
+from rewrite import rewrite  # noqa: E402
+
+LIBRARY = os.environ.get("ZEROPOINT_ONNXRUNTIME", "")
+
+
+def model(operator, inputs, output, variable=(0,), **attributes):
+    """One node. `inputs` are arrays, or None if left out; those in `variable` are inputs of the model, the rest constants."""
+    names = [f"i{k}" if value is not None else "" for k, value in enumerate(inputs)]
+    while not names[-1]:
+        names.pop()
+    graph_inputs, constants = [], []
+    for k, name in enumerate(names):
+        if not name:
+            continue
+        array = np.asarray(inputs[k])
+        if k in variable:
+            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+            graph_inputs.append(helper.make_tensor_value_info(name, kind, array.shape))
+        else:
+            constants.append(numpy_helper.from_array(array, name))
+    node = helper.make_node(operator, names, ["y"], "node", **attributes)
+    result = helper.make_tensor_value_info("y", helper.np_dtype_to_tensor_dtype(np.dtype(output)), None)
+    graph = helper.make_graph([node], "graph", graph_inputs, [result], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
+def session(proto, ours, threads=1):
+    """A session; with the library, and the model rewritten, if `ours`."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    if ours:
+        options.register_custom_ops_library(LIBRARY)
+        proto = onnx.ModelProto.FromString(proto.SerializeToString())
+        left = []
+        assert rewrite(proto, left.append) == 1, left
+    return onnxruntime.InferenceSession(proto.SerializeToString(), options)
+
+
+def feeds(inputs, variable=(0,)):
+    return {f"i{k}": inputs[k] for k in variable if inputs[k] is not None}
+
+
+def run(operator, inputs, output, variable=(0,), ours=True, threads=1, **attributes):
+    made = session(model(operator, inputs, output, variable, **attributes), ours, threads)
+    return made.run(None, feeds(inputs, variable))[0]
+
+
+def codes(rng, kind, shape):
+    """The full range."""
+    limits = np.iinfo(kind)
+    return rng.integers(limits.min, limits.max + 1, shape).astype(kind)
