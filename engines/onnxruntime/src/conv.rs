@@ -8,7 +8,7 @@ use crate::edge::{Call, Info, Kernel, Lent};
 use crate::failure::{Failure, refuse};
 use crate::matmul::Finish;
 use crate::scratch::{Memory, Pool, grown};
-use crate::tensor::{Source, count, zero_point};
+use crate::tensor::{Source, Tensor, count, zero_point};
 use crate::transpose::Matrices;
 use crate::window::Attributes;
 
@@ -16,6 +16,14 @@ use crate::window::Attributes;
 enum Layer<L, O> {
     Dense(Conv2d<L, O>),
     Depthwise(DepthwiseConv2d<L, O>),
+}
+
+/// A layer, and what images it takes.
+struct Ready<L, O> {
+    layer: Layer<L, O>,
+    /// Of the weights, as the node has them.
+    shape: Vec<usize>,
+    group: usize,
 }
 
 /// Weights as the node has them: O x C x kernel.
@@ -30,7 +38,7 @@ struct Weights<'c> {
     group: usize,
 }
 
-impl<L: Code, O: Code + OutputCode> Layer<L, O> {
+impl<L: Code, O: Code + OutputCode> Ready<L, O> {
     fn new(source: &dyn Source, attributes: &Attributes) -> Result<Self, Failure> {
         let tensor = source.need(3)?;
         let (signed, bytes) = tensor.bytes()?;
@@ -58,9 +66,26 @@ impl<L: Code, O: Code + OutputCode> Layer<L, O> {
             window: attributes.window(kernel)?,
             group,
         };
-        if signed { weights.layer::<i8, L, O>(&stages) } else { weights.layer::<u8, L, O>(&stages) }
+        let layer =
+            if signed { weights.layer::<i8, L, O>(&stages)? } else { weights.layer::<u8, L, O>(&stages)? };
+        Ok(Self { layer, shape: tensor.shape, group })
     }
 
+    /// The shape of an image with channels innermost; one dimension is a line.
+    fn input(&self, x: &Tensor<'_>) -> Result<[usize; 4], Failure> {
+        let Self { shape, group, .. } = self;
+        let taken = shape[1].saturating_mul(*group);
+        match (&x.shape[..], shape.len()) {
+            (&[batch, channels, width], 3) if channels == taken => Ok([batch, 1, width, channels]),
+            (&[batch, channels, height, width], 4) if channels == taken => Ok([batch, height, width, channels]),
+            (got, _) => {
+                refuse!("x has shape {got:?}, but w has {shape:?} and takes {taken} channels in {group} groups")
+            }
+        }
+    }
+}
+
+impl<L: Code, O: Code + OutputCode> Layer<L, O> {
     fn output(&self, input: [usize; 4]) -> Result<[usize; 4], Failure> {
         Ok(match self {
             Self::Dense(layer) => layer.output(input)?,
@@ -91,7 +116,10 @@ impl<L: Code, O: Code + OutputCode> Layer<L, O> {
 }
 
 impl Weights<'_> {
-    fn layer<W: Code, L: Code, O: Code + OutputCode>(&self, stages: &Stages<'_, O>) -> Result<Layer<L, O>, Failure> {
+    fn layer<W: Code, L: Code, O: Code + OutputCode>(
+        &self,
+        stages: &Stages<'_, O>,
+    ) -> Result<Layer<L, O>, Failure> {
         let Self { outputs, channels, kernel: [height, width], window, group, .. } = *self;
         let (taps, data) = (height * width, codes::<W>(self.bytes));
         let (weight_zero_point, input_zero_point) = (zero_point(&self.zeros), self.input_zero);
@@ -110,23 +138,22 @@ impl Weights<'_> {
         let strides = [channels * taps, width, 1, taps];
         let weights = TensorRef::new(data, [outputs, height, width, channels], strides)?;
         let pack = PackOptions::default();
-        let spec =
-            Conv2dSpec { weights, weight_zero_point, input_zero_point, window, groups: group, pack };
+        let spec = Conv2dSpec { weights, weight_zero_point, input_zero_point, window, groups: group, pack };
         Ok(Layer::Dense(Conv2d::new(&spec, stages)?))
     }
 }
 
 struct Conv<L, O> {
     attributes: Attributes,
-    ready: Option<Layer<L, O>>,
+    ready: Option<Ready<L, O>>,
     pool: Pool,
 }
 
 /// Packs the weights if all inputs but the image are constant.
 pub(crate) fn create<L: Code, O: Code + OutputCode>(info: &Info<'_>) -> Result<Box<dyn Kernel>, Failure> {
     let attributes = Attributes::read(info)?;
-    let ready = match Layer::<L, O>::new(info, &attributes) {
-        Ok(layer) => Some(layer),
+    let ready = match Ready::<L, O>::new(info, &attributes) {
+        Ok(ready) => Some(ready),
         Err(Failure::Later) => None,
         Err(failure) => return Err(failure),
     };
@@ -136,23 +163,18 @@ pub(crate) fn create<L: Code, O: Code + OutputCode>(info: &Info<'_>) -> Result<B
 impl<L: Code, O: Code + OutputCode> Kernel for Conv<L, O> {
     fn run(&self, Call { inputs, out, threads }: Call<'_>) -> Result<(), Failure> {
         let once;
-        let layer = match &self.ready {
-            Some(layer) => layer,
+        let ready = match &self.ready {
+            Some(ready) => ready,
             None => {
-                once = Layer::new(&inputs, &self.attributes)?;
+                once = Ready::new(&inputs, &self.attributes)?;
                 &once
             }
         };
         let x = inputs.need(0)?;
         x.codes::<L>()?; // of this type
         let (_, bytes) = x.bytes()?;
-        let (batch, channels, [height, width]) = match x.shape[..] {
-            [batch, channels, width] => (batch, channels, [1, width]),
-            [batch, channels, height, width] => (batch, channels, [height, width]),
-            _ => return refuse!("x has shape {:?}; expected three or four dimensions", x.shape),
-        };
-        let input = [batch, height, width, channels];
-        let output = layer.output(input)?;
+        let (layer, input) = (&ready.layer, ready.input(&x)?);
+        let ([batch, height, width, channels], output) = (input, layer.output(input)?);
         let [_, out_height, out_width, outputs] = output;
         let dims = [batch, outputs, out_height, out_width];
         let shape = if x.shape.len() == 3 { vec![batch, outputs, out_width] } else { dims.to_vec() };
@@ -171,7 +193,12 @@ impl<L: Code, O: Code + OutputCode> Kernel for Conv<L, O> {
             };
             let image = TensorRef::nhwc(codes::<L>(image), input)?;
             if outputs == 1 || out_pixels == 1 {
-                return layer.run(&threads, image, TensorMut::nhwc(codes_mut(results), output)?, &mut scratch.memory);
+                return layer.run(
+                    &threads,
+                    image,
+                    TensorMut::nhwc(codes_mut(results), output)?,
+                    &mut scratch.memory,
+                );
             }
             let turned = grown(&mut scratch.out, results.len())?;
             layer.run(&threads, image, TensorMut::nhwc(codes_mut(turned), output)?, &mut scratch.memory)?;

@@ -17,8 +17,8 @@ use std::{ptr, slice};
 
 use ort_sys::{
     ONNXTensorElementDataType as Element, ORT_API_VERSION, OrtApi, OrtApiBase, OrtCustomOp, OrtCustomOpDomain,
-    OrtCustomOpInputOutputCharacteristic as Characteristic, OrtErrorCode, OrtKernelContext, OrtKernelInfo, OrtMemType,
-    OrtSessionOptions, OrtStatusPtr, OrtValue,
+    OrtCustomOpInputOutputCharacteristic as Characteristic, OrtErrorCode, OrtKernelContext, OrtKernelInfo,
+    OrtMemType, OrtSessionOptions, OrtStatusPtr, OrtValue,
 };
 
 use crate::failure::{Failure, refuse};
@@ -158,7 +158,10 @@ impl Type {
 
 /// What the engine calls when it loads the library for a session.
 #[unsafe(no_mangle)]
-unsafe extern "system" fn RegisterCustomOps(options: *mut OrtSessionOptions, base: *const OrtApiBase) -> OrtStatusPtr {
+unsafe extern "system" fn RegisterCustomOps(
+    options: *mut OrtSessionOptions,
+    base: *const OrtApiBase,
+) -> OrtStatusPtr {
     // SAFETY: Arguments.
     let get = unsafe { (*base).GetApi };
     // SAFETY: Functions.
@@ -325,7 +328,8 @@ impl Info<'_> {
     pub fn ints(&self, name: &CStr) -> Option<Vec<i64>> {
         let get = |to, size: &mut usize| {
             // SAFETY: Functions, Arguments: null asks for the size; else there are as many elements.
-            let status = unsafe { (self.api.KernelInfoGetAttributeArray_int64)(*self.info, name.as_ptr(), to, size) };
+            let status =
+                unsafe { (self.api.KernelInfoGetAttributeArray_int64)(*self.info, name.as_ptr(), to, size) };
             check(self.api, status).ok()
         };
         let mut size = 0;
@@ -401,7 +405,9 @@ impl Source for Inputs<'_> {
 /// # Safety
 /// The value is a tensor that stays for `'c`.
 unsafe fn read<'c>(api: Api, op: &Op, index: usize, value: *const OrtValue) -> Result<Tensor<'c>, Failure> {
-    let Some(Input { name, element, .. }) = op.inputs.get(index) else { return refuse!("there is no input {index}") };
+    let Some(Input { name, element, .. }) = op.inputs.get(index) else {
+        return refuse!("there is no input {index}");
+    };
     let mut info = ptr::null_mut();
     // SAFETY: Functions; the caller promises a tensor.
     check(api, unsafe { (api.GetTensorTypeAndShape)(value, &mut info) })?;

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use zeropoint::kernels::bytes::codes;
 use zeropoint::{
-    Code, Element, Error, FloatScale, Gemm, MatMut, MatRef, Packed, PackOptions, Quantized, Stages, gemm,
+    Code, Element, Error, FloatScale, Gemm, MatMut, MatRef, PackOptions, Packed, Quantized, Stages, gemm,
 };
 
 use crate::edge::{Call, Info, Kernel, Out, Plain};

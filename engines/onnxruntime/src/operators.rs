@@ -42,9 +42,14 @@ macro_rules! product {
             c"QLinearMatMul",
             const {
                 &[
-                    input("a", $a), input("a_scale", F32), input("a_zero_point", $a),
-                    input("b", $b), input("b_scale", F32), input("b_zero_point", $b),
-                    input("y_scale", F32), input("y_zero_point", $y),
+                    input("a", $a),
+                    input("a_scale", F32),
+                    input("a_zero_point", $a),
+                    input("b", $b),
+                    input("b_scale", F32),
+                    input("b_zero_point", $b),
+                    input("y_scale", F32),
+                    input("y_zero_point", $y),
                 ]
             },
             $y,
@@ -59,9 +64,15 @@ macro_rules! convolution {
             c"QLinearConv",
             const {
                 &[
-                    input("x", $x), input("x_scale", F32), input("x_zero_point", $x),
-                    input("w", $w), input("w_scale", F32), input("w_zero_point", $w),
-                    input("y_scale", F32), input("y_zero_point", $y), optional("B", I32),
+                    input("x", $x),
+                    input("x_scale", F32),
+                    input("x_zero_point", $x),
+                    input("w", $w),
+                    input("w_scale", F32),
+                    input("w_zero_point", $w),
+                    input("y_scale", F32),
+                    input("y_zero_point", $y),
+                    optional("B", I32),
                 ]
             },
             $y,

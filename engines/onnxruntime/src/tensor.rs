@@ -125,7 +125,8 @@ pub(crate) fn zero_point(zeros: &[i32]) -> ZeroPoint<'_> {
 /// How many elements there are.
 pub(crate) fn count(name: &str, shape: &[usize]) -> Result<usize, Failure> {
     // A shape with a 0 may have sizes whose product overflows.
-    let count = if shape.contains(&0) { Some(0) } else { shape.iter().try_fold(1, |a: usize, b| a.checked_mul(*b)) };
+    let count =
+        if shape.contains(&0) { Some(0) } else { shape.iter().try_fold(1, |a: usize, b| a.checked_mul(*b)) };
     match count {
         Some(count) => Ok(count),
         None => refuse!("{name} of shape {shape:?} is too large"),

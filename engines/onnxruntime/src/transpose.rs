@@ -87,7 +87,8 @@ fn columns(from: &[u8], cols: usize, to: &mut [u8], rows: usize) {
 
 /// Transposes blocks of 8 x 8 bytes, by halves, quarters and single bytes.
 fn swap(block: &mut [[u64; LANES]; BLOCK]) {
-    const STEPS: [(usize, u64); 3] = [(4, 0x0000_0000_ffff_ffff), (2, 0x0000_ffff_0000_ffff), (1, 0x00ff_00ff_00ff_00ff)];
+    const STEPS: [(usize, u64); 3] =
+        [(4, 0x0000_0000_ffff_ffff), (2, 0x0000_ffff_0000_ffff), (1, 0x00ff_00ff_00ff_00ff)];
     for (distance, mask) in STEPS {
         for row in (0..BLOCK).filter(|row| row & distance == 0) {
             for lane in 0..LANES {

@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -171,6 +172,18 @@ def empty():
         compare("MatMulInteger", got, reference.matmul_integer(a, b), f"{a_shape} x {b_shape}")
 
 
-for part in (extremes, empty, large, products, convolutions):
+def together():
+    """Runs of one session on several threads at once."""
+    x, w = codes(rng, np.uint8, (8, 1, 16, 20, 20)), codes(rng, np.int8, (24, 16, 3, 3))
+    inputs = [x[0], scale(), zero(np.uint8), w, scale(24), zero(np.int8), output_scale(144), zero(np.uint8)]
+    made = session(model("QLinearConv", inputs, np.uint8), True, 2)
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda i: made.run(None, {"i0": x[i % 8]})[0], range(200)))
+    for i, got in enumerate(results):
+        expected = reference.qlinear_conv(x[i % 8], *inputs[1:], attributes={})
+        compare("QLinearConv", got, expected, f"run {i} of many at once")
+
+
+for part in (extremes, empty, large, together, products, convolutions):
     part()
 print("equal to the definition:", ", ".join(f"{n} {name}" for name, n in sorted(done.items())))

@@ -49,7 +49,7 @@ def session(proto, ours, threads=1):
 
 
 def feeds(inputs, variable=(0,)):
-    return {f"i{k}": inputs[k] for k in variable if inputs[k] is not None}
+    return {f"i{k}": np.asarray(inputs[k]) for k in variable if inputs[k] is not None}
 
 
 def run(operator, inputs, output, variable=(0,), ours=True, threads=1, **attributes):

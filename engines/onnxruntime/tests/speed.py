@@ -1,0 +1,108 @@
+"""Times of stock operators and ours, in turns in one run: the least of many runs, in microseconds, by one session each.
+
+    speed.py [--threads N] [--cpu native|avx512|avx2] [--ms MILLISECONDS]
+
+All data are full range. Stock with u8 weights is the same function with 128 added to weights and their zero point: what is exact
+there on any CPU. Times are those of `run_with_iobinding`, about two microseconds of which are Python's."""
+
+import argparse
+import time
+
+import cpu
+
+arguments = argparse.ArgumentParser()
+arguments.add_argument("--threads", type=int, default=1)
+arguments.add_argument("--cpu", choices=cpu.LEVELS, default="native")
+arguments.add_argument("--ms", type=float, default=150, help="for each contender of a case")
+arguments = arguments.parse_args()
+cpu.narrow(arguments.cpu)
+
+import numpy as np  # noqa: E402
+import onnxruntime  # noqa: E402
+
+from models import codes, model, session  # noqa: E402
+
+rng = np.random.default_rng(3)
+ONE = np.float32(1)
+
+
+def raised(weights, zero):
+    """Weights in u8 that mean the same."""
+    return (weights.astype(np.int16) + 128).astype(np.uint8), np.asarray(zero.astype(np.int16) + 128).astype(np.uint8)
+
+
+def integer(m, k, n):
+    a, b, zero = codes(rng, np.uint8, (m, k)), codes(rng, np.int8, (k, n)), np.int8(0)
+    high, high_zero = raised(b, zero)
+    make = lambda b, zero: ("MatMulInteger", [a, b, np.uint8(3), zero], np.int32, {})
+    return f"MatMulInteger {m} x {k} x {n}", make(b, zero), make(high, high_zero)
+
+
+def product(m, k, n):
+    a, b, zero = codes(rng, np.uint8, (m, k)), codes(rng, np.int8, (k, n)), np.int8(0)
+    high, high_zero = raised(b, zero)
+    scale = np.full(n, 1, np.float32)
+    make = lambda b, zero: (
+        "QLinearMatMul", [a, ONE, np.uint8(3), b, scale, np.full(n, zero), np.float32(5000), np.uint8(128)], np.uint8, {}
+    )
+    return f"QLinearMatMul {m} x {k} x {n}", make(b, zero), make(high, high_zero)
+
+
+def convolution(size, channels, outputs, kernel, stride=1, group=1):
+    x = codes(rng, np.uint8, (1, channels, size, size))
+    w, zero = codes(rng, np.int8, (outputs, channels // group, kernel, kernel)), np.int8(0)
+    high, high_zero = raised(w, zero)
+    scale, bias = np.full(outputs, 1, np.float32), np.zeros(outputs, np.int32)
+    make = lambda w, zero: (
+        "QLinearConv",
+        [x, ONE, np.uint8(3), w, scale, np.full(outputs, zero), np.float32(5000), np.uint8(128), bias],
+        np.uint8,
+        dict(pads=[kernel // 2] * 4, strides=[stride] * 2, group=group),
+    )
+    label = f"QLinearConv {kernel} x {kernel}" + (" depthwise" if group > 1 else "")
+    return f"{label} {channels} -> {outputs} at {size}, stride {stride}", make(w, zero), make(high, high_zero)
+
+
+CASES = [
+    integer(1, 1024, 1001), integer(49, 1024, 1024), integer(256, 256, 256), integer(1024, 1024, 1024),
+    product(1, 1024, 1001), product(49, 1024, 1024), product(128, 768, 3072), product(256, 256, 256),
+    convolution(224, 3, 32, 3, 2), convolution(56, 64, 64, 3), convolution(28, 128, 128, 3),
+    convolution(56, 128, 128, 1), convolution(14, 512, 512, 1), convolution(7, 1024, 1024, 1),
+    convolution(56, 128, 128, 3, 1, 128), convolution(14, 512, 512, 3, 1, 512),
+]
+
+
+class Contender:
+    def __init__(self, case, ours):
+        operator, inputs, output, attributes = case
+        self.session = session(model(operator, inputs, output, **attributes), ours, arguments.threads)
+        self.binding, self.best = self.session.io_binding(), float("inf")
+        self.binding.bind_ortvalue_input("i0", onnxruntime.OrtValue.ortvalue_from_numpy(inputs[0]))
+        self.binding.bind_output("y")
+        self.session.run_with_iobinding(self.binding)
+        result = self.binding.copy_outputs_to_cpu()[0]
+        self.binding.bind_ortvalue_output("y", onnxruntime.OrtValue.ortvalue_from_numpy(result))
+
+    def turn(self, seconds):
+        end = time.perf_counter() + seconds
+        while True:
+            start = time.perf_counter()
+            self.session.run_with_iobinding(self.binding)
+            now = time.perf_counter()
+            self.best = min(self.best, now - start)
+            if now > end:
+                return
+
+
+print(f"onnxruntime {onnxruntime.__version__}, threads of a session: {arguments.threads}, cpu: {arguments.cpu}; microseconds")
+print(f"{'':44} {'stock i8':>9} {'stock u8':>9} {'zeropoint':>9}   to the better")
+ratios = []
+for label, signed, unsigned in CASES:
+    contenders = [Contender(signed, False), Contender(unsigned, False), Contender(signed, True)]
+    for _ in range(10):
+        for contender in contenders:
+            contender.turn(arguments.ms / 1e4)
+    times = [contender.best * 1e6 for contender in contenders]
+    ratios.append(min(times[:2]) / times[2])
+    print(f"{label:44} {times[0]:9.1f} {times[1]:9.1f} {times[2]:9.1f}   {ratios[-1]:5.2f}")
+print(f"{'geometric mean':74}   {np.exp(np.mean(np.log(ratios))):5.2f}")
