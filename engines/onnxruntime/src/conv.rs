@@ -1,20 +1,20 @@
-//! `QLinearConv`: images are turned to NHWC and back, because the library's layers have channels innermost.
+//! `QLinearConv`: images are turned to NHWC where it pays, because the library's layers like channels innermost.
 
 use zeropoint::kernels::bytes::{codes, codes_mut};
-use zeropoint::layers::{Conv2d, Conv2dSpec, DepthwiseConv2d, DepthwiseConv2dSpec, Window};
+use zeropoint::layers::{Conv2d, Conv2dSpec, DepthwiseConv2d, DepthwiseConv2dSpec, Padding, Window};
 use zeropoint::{Code, OutputCode, PackOptions, Stages, TensorMut, TensorRef, Threads};
 
 use crate::edge::{Call, Info, Kernel, Lent};
 use crate::failure::{Failure, refuse};
 use crate::matmul::Finish;
 use crate::scratch::{Memory, Pool, grown};
-use crate::tensor::{Source, Tensor, count, zero_point};
+use crate::tensor::{Source, Tensor, zero_point};
 use crate::transpose::Matrices;
 use crate::window::Attributes;
 
 /// A prepared layer.
 enum Layer<L, O> {
-    Dense(Conv2d<L, O>),
+    Dense { layer: Conv2d<L, O>, pointwise: bool },
     Depthwise(DepthwiseConv2d<L, O>),
 }
 
@@ -88,9 +88,14 @@ impl<L: Code, O: Code + OutputCode> Ready<L, O> {
 impl<L: Code, O: Code + OutputCode> Layer<L, O> {
     fn output(&self, input: [usize; 4]) -> Result<[usize; 4], Failure> {
         Ok(match self {
-            Self::Dense(layer) => layer.output(input)?,
+            Self::Dense { layer, .. } => layer.output(input)?,
             Self::Depthwise(layer) => layer.output(input)?,
         })
+    }
+
+    /// Whether pixels that are not together cost less than to turn the image: where each is read once.
+    fn reads_in_place(&self) -> bool {
+        matches!(self, Self::Dense { pointwise: true, .. })
     }
 
     fn run(
@@ -102,7 +107,7 @@ impl<L: Code, O: Code + OutputCode> Layer<L, O> {
     ) -> Result<(), Failure> {
         let lent = threads.threads();
         match self {
-            Self::Dense(layer) => {
+            Self::Dense { layer, .. } => {
                 let workspace = memory.of(layer.workspace_bytes(lent)?);
                 layer.run_on(threads, image, out, workspace)?;
             }
@@ -139,7 +144,12 @@ impl Weights<'_> {
         let weights = TensorRef::new(data, [outputs, height, width, channels], strides)?;
         let pack = PackOptions::default();
         let spec = Conv2dSpec { weights, weight_zero_point, input_zero_point, window, groups: group, pack };
-        Ok(Layer::Dense(Conv2d::new(&spec, stages)?))
+        let inside = matches!(
+            window.padding,
+            Padding::Valid | Padding::Same | Padding::Explicit { top: 0, bottom: 0, left: 0, right: 0 }
+        );
+        let pointwise = taps == 1 && window.stride == [1, 1] && inside;
+        Ok(Layer::Dense { layer: Conv2d::new(&spec, stages)?, pointwise })
     }
 }
 
@@ -176,22 +186,22 @@ impl<L: Code, O: Code + OutputCode> Kernel for Conv<L, O> {
         let (layer, input) = (&ready.layer, ready.input(&x)?);
         let ([batch, height, width, channels], output) = (input, layer.output(input)?);
         let [_, out_height, out_width, outputs] = output;
-        let dims = [batch, outputs, out_height, out_width];
-        let shape = if x.shape.len() == 3 { vec![batch, outputs, out_width] } else { dims.to_vec() };
-        let results = out.make::<u8>(&shape)?;
+        let lines = if x.shape.len() == 3 { &[][..] } else { &[out_height][..] };
+        let results = out.make::<u8>(&[&[batch, outputs], lines, &[out_width]].concat())?;
         if results.is_empty() {
             return Ok(());
         }
         let (pixels, out_pixels) = (height * width, out_height * out_width);
         self.pool.with(|scratch| {
             let image = if channels == 1 || pixels == 1 {
-                bytes
+                TensorRef::nhwc(codes::<L>(bytes), input)?
+            } else if batch == 1 && layer.reads_in_place() {
+                TensorRef::new(codes::<L>(bytes), input, [0, width, 1, pixels])?
             } else {
-                let image = grown(&mut scratch.image, count("x", &x.shape)?)?;
+                let image = grown(&mut scratch.image, bytes.len())?;
                 Matrices { from: bytes, rows: channels, cols: pixels }.transpose(image, &threads);
-                image
+                TensorRef::nhwc(codes::<L>(image), input)?
             };
-            let image = TensorRef::nhwc(codes::<L>(image), input)?;
             if outputs == 1 || out_pixels == 1 {
                 return layer.run(
                     &threads,

@@ -274,7 +274,7 @@ unsafe extern "system" fn compute(kernel: *mut c_void, context: *mut OrtKernelCo
     let (api, op) = (made.api, made.op);
     status(api, || {
         let inputs = Inputs { api, op, context: &context };
-        let threads = Lent { api, context: &context, count: &made.count };
+        let threads = Lent { api, context: &context, count: &made.count, threads: OnceLock::new() };
         made.kernel.run(Call { inputs, out: Out { api, op, context: &context }, threads })
     })
 }
@@ -312,9 +312,33 @@ pub(crate) struct Lent<'c> {
     api: Api,
     context: &'c *mut OrtKernelContext,
     pub count: &'c Count,
+    /// How many there are for this run.
+    pub threads: OnceLock<usize>,
 }
 
 impl Info<'_> {
+    /// The sizes of an input, as far as they are known while the model is loaded: others are below 0.
+    pub fn sizes(&self, index: usize) -> Result<Vec<i64>, Failure> {
+        let (api, mut info, mut tensor, mut dims) = (self.api, ptr::null_mut(), ptr::null(), 0);
+        // SAFETY: Functions, Arguments.
+        check(api, unsafe { (api.KernelInfo_GetInputTypeInfo)(*self.info, index, &mut info) })?;
+        // SAFETY: Functions.
+        let mut result = check(api, unsafe { (api.CastTypeInfoToTensorInfo)(info, &mut tensor) });
+        if !tensor.is_null() {
+            // SAFETY: Functions.
+            result = result.and_then(|()| check(api, unsafe { (api.GetDimensionsCount)(tensor, &mut dims) }));
+        }
+        let mut sizes = vec![0; dims];
+        if dims > 0 {
+            // SAFETY: Functions; there is room for as many numbers.
+            result =
+                result.and_then(|()| check(api, unsafe { (api.GetDimensions)(tensor, sizes.as_mut_ptr(), dims) }));
+        }
+        // SAFETY: Functions: freed once; what was cast is a part of it.
+        unsafe { (api.ReleaseTypeInfo)(info) };
+        result.map(|()| sizes)
+    }
+
     /// An attribute; `None` if it is not there.
     pub fn int(&self, name: &CStr) -> Option<i64> {
         let mut value = 0;

@@ -113,8 +113,8 @@ impl<'c> Rhs<'c> {
         Ok(MatRef::row_major(codes::<W>(part), self.shape.k, self.shape.n)?.zero_point(zero_point(&self.zeros)))
     }
 
-    fn pack(&self, index: usize) -> Result<Packed<'static>, Error> {
-        let options = PackOptions::default();
+    fn pack(&self, index: usize, expected_rows: Option<usize>) -> Result<Packed<'static>, Error> {
+        let options = PackOptions { expected_rows, ..PackOptions::default() };
         if self.signed {
             Packed::rhs_with(self.matrix::<i8>(index)?, options)
         } else {
@@ -145,13 +145,21 @@ struct Ready<O> {
 }
 
 impl<O: Output> Ready<O> {
-    fn new(source: &dyn Source) -> Result<Self, Failure> {
-        let rhs = Rhs::read(source, &O::PLACES)?;
-        let finish = O::finish(source, rhs.shape.n)?;
-        let stages = O::stages(&finish);
-        let products = (0..count("B", &rhs.shape.batch)?).map(|i| Gemm::new(rhs.pack(i)?, &stages));
+    fn new(info: &Info<'_>) -> Result<Self, Failure> {
+        let rhs = Rhs::read(info, &O::PLACES)?;
+        let finish = O::finish(info, rhs.shape.n)?;
+        let (stages, batch) = (O::stages(&finish), count("B", &rhs.shape.batch)?);
+        let rows = expected_rows(&info.sizes(O::PLACES.a)?, batch);
+        let products = (0..batch).map(|i| Gemm::new(rhs.pack(i, rows)?, &stages));
         Ok(Self { products: products.collect::<Result<_, _>>()?, shape: rhs.shape })
     }
+}
+
+/// Rows of A that meet a matrix of B, if known: all of them, if there is one B.
+fn expected_rows(a: &[i64], batch: usize) -> Option<usize> {
+    let rows = &a[..a.len().saturating_sub(1)];
+    let rows = if batch == 1 { rows } else { &rows[rows.len().saturating_sub(1)..] };
+    rows.iter().try_fold(1, |product: usize, size| product.checked_mul(usize::try_from(*size).ok()?))
 }
 
 /// The kernel of both operators, for A of `L` and results of `O`.

@@ -71,9 +71,7 @@ fn columns(from: &[u8], cols: usize, to: &mut [u8], rows: usize) {
                 let start = (row + i) * cols + col;
                 line.copy_from_slice(&from[start..start + BLOCK]);
             }
-            for _ in 0..4 {
-                block = interleaved(&block);
-            }
+            block = interleaved(&interleaved(&interleaved(&interleaved(&block))));
             for (j, line) in block.iter().enumerate() {
                 let start = (col + j) * rows + row;
                 to[start..start + BLOCK].copy_from_slice(line);

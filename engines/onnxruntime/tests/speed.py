@@ -95,7 +95,7 @@ class Contender:
 
 
 print(f"onnxruntime {onnxruntime.__version__}, threads of a session: {arguments.threads}, cpu: {arguments.cpu}; microseconds")
-print(f"{'':44} {'stock i8':>9} {'stock u8':>9} {'zeropoint':>9}   to the better")
+print(f"{'':54} {'stock i8':>9} {'stock u8':>9} {'zeropoint':>9}   i8 by ours, u8 by ours")
 ratios = []
 for label, signed, unsigned in CASES:
     contenders = [Contender(signed, False), Contender(unsigned, False), Contender(signed, True)]
@@ -103,6 +103,7 @@ for label, signed, unsigned in CASES:
         for contender in contenders:
             contender.turn(arguments.ms / 1e4)
     times = [contender.best * 1e6 for contender in contenders]
-    ratios.append(min(times[:2]) / times[2])
-    print(f"{label:44} {times[0]:9.1f} {times[1]:9.1f} {times[2]:9.1f}   {ratios[-1]:5.2f}")
-print(f"{'geometric mean':74}   {np.exp(np.mean(np.log(ratios))):5.2f}")
+    ratios.append((times[0] / times[2], times[1] / times[2]))
+    print(f"{label:54} {times[0]:9.1f} {times[1]:9.1f} {times[2]:9.1f}   {ratios[-1][0]:5.2f} {ratios[-1][1]:5.2f}")
+means = np.exp(np.mean(np.log(ratios), axis=0))
+print(f"{'geometric mean':84}   {means[0]:5.2f} {means[1]:5.2f}")
