@@ -15,7 +15,7 @@ use crate::window::Attributes;
 /// A prepared layer.
 enum Layer<L, O> {
     Dense { layer: Conv2d<L, O>, pointwise: bool },
-    Depthwise(DepthwiseConv2d<L, O>),
+    Depthwise(Box<DepthwiseConv2d<L, O>>),
 }
 
 /// A layer, and what images it takes.
@@ -138,7 +138,7 @@ impl Weights<'_> {
                 window,
                 ..DepthwiseConv2dSpec::new(weights)
             };
-            return Ok(Layer::Depthwise(DepthwiseConv2d::new(&spec, stages)?));
+            return Ok(Layer::Depthwise(Box::new(DepthwiseConv2d::new(&spec, stages)?)));
         }
         let strides = [channels * taps, width, 1, taps];
         let weights = TensorRef::new(data, [outputs, height, width, channels], strides)?;

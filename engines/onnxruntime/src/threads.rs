@@ -9,17 +9,17 @@ use zeropoint::Threads;
 
 use crate::edge::Lent;
 
-/// How many threads the session has. Its interface has no such question, so they are counted, in each of the first runs
+/// How many threads the session has. Its interface has no such question, so they are counted, in some of the first runs,
 /// until there are as many as the process may have: a thread that is busy elsewhere is not seen. What is missed costs time
 /// and nothing else.
 #[derive(Default)]
 pub(crate) struct Count {
     most: AtomicUsize,
-    times: AtomicUsize,
+    runs: AtomicUsize,
 }
 
-/// How often threads are counted.
-const TIMES: usize = 8;
+/// The last run that counts; before it, the first, second, fourth and so on do.
+const LAST: usize = 128;
 /// How long a thread may take to come.
 const PATIENCE: Duration = Duration::from_micros(300);
 /// About how long it takes to hand over a task.
@@ -30,10 +30,12 @@ impl Count {
     fn get(&self, lent: &Lent<'_>) -> usize {
         let (possible, relaxed) = (possible(), Ordering::Relaxed);
         let most = self.most.load(relaxed);
-        if most >= possible || self.times.load(relaxed) >= TIMES {
+        if most >= possible || self.runs.load(relaxed) >= LAST {
+            return most;
+        }
+        if !(self.runs.fetch_add(1, relaxed) + 1).is_power_of_two() {
             return most.max(1);
         }
-        self.times.fetch_add(1, relaxed);
         let found = arrived(lent, possible);
         self.most.fetch_max(found, relaxed).max(found)
     }

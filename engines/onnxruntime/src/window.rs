@@ -30,10 +30,10 @@ impl Attributes {
 
     /// For a kernel of one or two dimensions; one dimension is a line.
     pub fn window(&self, kernel: &[usize]) -> Result<Window, Failure> {
-        if let Some(shape) = &self.kernel {
-            if !shape.iter().eq(kernel.iter().map(|size| *size as i64).collect::<Vec<_>>().iter()) {
-                return refuse!("kernel_shape is {shape:?}, but w has {kernel:?}");
-            }
+        if let Some(shape) = &self.kernel
+            && numbers("kernel_shape", shape)? != kernel
+        {
+            return refuse!("kernel_shape is {shape:?}, but w has {kernel:?}");
         }
         let [top, left, bottom, right] = match self.pads.as_deref() {
             None => [0; 4],
