@@ -199,7 +199,7 @@ impl<L: Code, O: Code + OutputCode> Kernel for Conv<L, O> {
                 TensorRef::new(codes::<L>(bytes), input, [0, width, 1, pixels])?
             } else {
                 let image = grown(&mut scratch.image, bytes.len())?;
-                Matrices { from: bytes, rows: channels, cols: pixels }.transpose(image, &threads);
+                Matrices { from: bytes, rows: channels, cols: pixels }.transpose(image, &threads)?;
                 TensorRef::nhwc(codes::<L>(image), input)?
             };
             if outputs == 1 || out_pixels == 1 {
@@ -212,8 +212,7 @@ impl<L: Code, O: Code + OutputCode> Kernel for Conv<L, O> {
             }
             let turned = grown(&mut scratch.out, results.len())?;
             layer.run(&threads, image, TensorMut::nhwc(codes_mut(turned), output)?, &mut scratch.memory)?;
-            Matrices { from: turned, rows: out_pixels, cols: outputs }.transpose(results, &threads);
-            Ok(())
+            Matrices { from: turned, rows: out_pixels, cols: outputs }.transpose(results, &threads)
         })
     }
 }

@@ -4,13 +4,14 @@ use std::marker::PhantomData;
 
 use zeropoint::kernels::bytes::codes;
 use zeropoint::{
-    Code, Element, Error, FloatScale, Gemm, MatMut, MatRef, PackOptions, Packed, Quantized, Stages, gemm,
+    Code, Element, Error, FloatScale, Gemm, MatMut, MatRef, PackOptions, Packed, Quantized, Stages, Threads, gemm,
 };
 
-use crate::edge::{Call, Info, Kernel, Out, Plain};
+use crate::edge::{Call, Info, Kernel, Plain};
 use crate::failure::{Failure, refuse};
 use crate::scratch::Pool;
 use crate::tensor::{Source, Tensor, count, zero_point};
+use crate::threads::each;
 
 /// Which inputs are what.
 pub(crate) struct Places {
@@ -185,19 +186,24 @@ impl<L: Code, O: Output> Kernel for MatMul<L, O> {
         if let Some(Ready { shape, products }) = &self.ready {
             let lhs = Lhs::<L>::new(&a, &inputs, shape, &O::PLACES)?;
             return self.pool.with(|scratch| {
-                lhs.multiply(out, |index, lhs, out| {
+                for (number, out) in lhs.results(out.make(&lhs.out)?).enumerate() {
+                    let (index, lhs, out) = lhs.product(number, out)?;
                     // As many as the broadcast shape of B.
-                    let Some(product) = products.get(index) else { return Ok(()) };
-                    let lent = zeropoint::Threads::threads(&threads);
-                    let workspace = scratch.memory.of(product.workspace_bytes(lent)?);
-                    product.options().threads(&threads).run(lhs, out, workspace)
-                })
+                    let Some(product) = products.get(index) else { continue };
+                    let workspace = scratch.memory.of(product.workspace_bytes(threads.threads())?);
+                    product.options().threads(&threads).run(lhs, out, workspace)?;
+                }
+                Ok(())
             });
         }
         let rhs = Rhs::read(&inputs, &O::PLACES)?;
         let finish = O::finish(&inputs, rhs.shape.n)?;
-        let lhs = Lhs::<L>::new(&a, &inputs, &rhs.shape, &O::PLACES)?;
-        lhs.multiply(out, |index, lhs, out| rhs.multiply(index, lhs, &O::stages(&finish), out))
+        let (stages, lhs) = (O::stages(&finish), Lhs::<L>::new(&a, &inputs, &rhs.shape, &O::PLACES)?);
+        let results = lhs.results(out.make(&lhs.out)?).enumerate();
+        each(&threads, results.len(), results, |(number, out)| {
+            let (index, lhs, out) = lhs.product(number, out)?;
+            Ok(rhs.multiply(index, lhs, &stages, out)?)
+        })
     }
 }
 
@@ -250,27 +256,26 @@ impl<'c, L: Code> Lhs<'c, L> {
         Ok(lhs)
     }
 
-    /// Calls `product` with the number of a B, the A that meets it, and their result.
-    fn multiply<O: Output>(
+    /// The matrices that the result is made of.
+    fn results<'o, O>(&self, out: &'o mut [O]) -> std::slice::ChunksExactMut<'o, O> {
+        // Of an empty result, none.
+        out.chunks_exact_mut((self.m * self.n).max(1))
+    }
+
+    /// Of a matrix of the result: the number of the B, the A that meets it, and itself.
+    fn product<'o, O: Output>(
         &self,
-        out: Out<'_>,
-        mut product: impl FnMut(usize, Quantized<'_, L>, MatMut<'_, O>) -> Result<(), Error>,
-    ) -> Result<(), Failure> {
+        number: usize,
+        result: &'o mut [O],
+    ) -> Result<(usize, Quantized<'_, L>, MatMut<'o, O>), Error> {
         let Self { m, k, n, .. } = *self;
-        let results = out.make::<O>(&self.out)?;
-        if results.is_empty() {
-            return Ok(());
+        let (mut rest, mut at) = (number, [0, 0]);
+        for (size, steps) in self.batch.iter().rev() {
+            at = [0, 1].map(|i| at[i] + rest % size * steps[i]);
+            rest /= size;
         }
-        for (number, result) in results.chunks_exact_mut(m * n).enumerate() {
-            let (mut rest, mut at) = (number, [0, 0]);
-            for (size, steps) in self.batch.iter().rev() {
-                at = [0, 1].map(|i| at[i] + rest % size * steps[i]);
-                rest /= size;
-            }
-            let codes = self.codes.get(at[0] * m * k..(at[0] + 1) * m * k).unwrap_or_default();
-            let lhs = MatRef::row_major(codes, m, k)?.zero_point(zero_point(&self.zeros));
-            product(at[1], lhs, MatMut::row_major(result, m, n)?)?;
-        }
-        Ok(())
+        let codes = self.codes.get(at[0] * m * k..(at[0] + 1) * m * k).unwrap_or_default();
+        let lhs = MatRef::row_major(codes, m, k)?.zero_point(zero_point(&self.zeros));
+        Ok((at[1], lhs, MatMut::row_major(result, m, n)?))
     }
 }

@@ -1,13 +1,14 @@
 //! The threads that the session lends.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use zeropoint::Threads;
 
 use crate::edge::Lent;
+use crate::failure::{Failure, refuse};
 
 /// How many threads the session has. Its interface has no such question, so they are counted, in some of the first runs,
 /// until there are as many as the process may have: a thread that is busy elsewhere is not seen. What is missed costs time
@@ -76,5 +77,40 @@ impl Threads for Lent<'_> {
 
     fn handover(&self) -> Duration {
         HANDOVER
+    }
+}
+
+/// Calls `work` with every item, on up to `tasks` threads.
+pub(crate) fn each<I: Iterator<Item: Send> + Send>(
+    threads: &dyn Threads,
+    tasks: usize,
+    items: I,
+    work: impl Fn(I::Item) -> Result<(), Failure> + Sync,
+) -> Result<(), Failure> {
+    let items = Mutex::new(items);
+    let (claimed, done, failure) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(None));
+    let task = |_| {
+        loop {
+            // The lock is free again before the work is done.
+            let next = items.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some(item) = next else { return };
+            claimed.fetch_add(1, Ordering::Relaxed);
+            if let Err(error) = work(item) {
+                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            }
+            done.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let tasks = tasks.min(threads.threads());
+    if tasks > 1 {
+        threads.run(tasks, &task);
+    }
+    // The rest, if tasks were not called.
+    task(0);
+    let (claimed, done) = (claimed.into_inner(), done.into_inner());
+    match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(failure) => Err(failure),
+        None if done < claimed => refuse!("a fault of the library: {done} of {claimed} tasks were done"),
+        None => Ok(()),
     }
 }

@@ -48,6 +48,16 @@ def product(m, k, n):
     return f"QLinearMatMul {m} x {k} x {n}", make(b, zero), make(high, high_zero)
 
 
+def attention(heads, m, k, n):
+    """Both sides are inputs."""
+    a, b = codes(rng, np.uint8, (heads, m, k)), codes(rng, np.int8, (heads, k, n))
+    high, high_zero = raised(b, np.int8(0))
+    make = lambda b, zero: (
+        "QLinearMatMul", [a, ONE, np.uint8(3), b, ONE, zero, np.float32(5000), np.uint8(128)], np.uint8, {}, (0, 3)
+    )
+    return f"QLinearMatMul {heads} x ({m} x {k} x {n}), b varies", make(b, np.int8(0)), make(high, high_zero)
+
+
 def convolution(size, channels, outputs, kernel, stride=1, group=1):
     x = codes(rng, np.uint8, (1, channels, size, size))
     w, zero = codes(rng, np.int8, (outputs, channels // group, kernel, kernel)), np.int8(0)
@@ -66,7 +76,7 @@ def convolution(size, channels, outputs, kernel, stride=1, group=1):
 CASES = [
     integer(1, 1024, 1001), integer(49, 1024, 1024), integer(256, 256, 256), integer(1024, 1024, 1024),
     product(1, 1024, 1001), product(49, 1024, 1024), product(128, 768, 3072), product(256, 256, 256),
-    convolution(224, 3, 32, 3, 2), convolution(56, 64, 64, 3), convolution(28, 128, 128, 3),
+    attention(12, 128, 64, 128), convolution(224, 3, 32, 3, 2), convolution(56, 64, 64, 3), convolution(28, 128, 128, 3),
     convolution(56, 128, 128, 1), convolution(14, 512, 512, 1), convolution(7, 1024, 1024, 1),
     convolution(56, 128, 128, 3, 1, 128), convolution(14, 512, 512, 3, 1, 512),
 ]
@@ -74,15 +84,17 @@ CASES = [
 
 class Contender:
     def __init__(self, case, ours):
-        operator, inputs, output, attributes = case
-        self.model, self.ours, self.best = model(operator, inputs, output, **attributes), ours, float("inf")
-        self.image = onnxruntime.OrtValue.ortvalue_from_numpy(inputs[0])
+        operator, inputs, output, attributes, *variable = case
+        variable = variable[0] if variable else (0,)
+        self.model, self.ours, self.best = model(operator, inputs, output, variable, **attributes), ours, float("inf")
+        self.inputs = {f"i{k}": onnxruntime.OrtValue.ortvalue_from_numpy(inputs[k]) for k in variable}
 
     def turn(self, seconds):
         """In a session of its own: threads of one that is idle go on spinning, and would be in the way of others."""
         made = session(self.model, self.ours, arguments.threads)
         binding = made.io_binding()
-        binding.bind_ortvalue_input("i0", self.image)
+        for name, value in self.inputs.items():
+            binding.bind_ortvalue_input(name, value)
         binding.bind_output("y")
         made.run_with_iobinding(binding)
         result = onnxruntime.OrtValue.ortvalue_from_numpy(binding.copy_outputs_to_cpu()[0])
