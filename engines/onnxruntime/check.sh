@@ -10,6 +10,7 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$folder/cargo}
 echo "-- library"
 cargo fmt --check -- --config-path ../..
 cargo clippy --locked --release --all-targets -- -D warnings
+cargo test --locked --release
 cargo build --locked --release
 if grep -nE 'unsafe (\{|impl|trait|fn|extern)' src/*.rs | grep -v '^src/edge.rs:'; then
     echo "unsafe code outside of src/edge.rs" && exit 1

@@ -114,3 +114,47 @@ pub(crate) fn each<I: Iterator<Item: Send> + Send>(
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use zeropoint::Serial;
+
+    use super::*;
+
+    /// Claims to be many, and calls no task; or catches panics, as the engine's edge does.
+    struct Odd(bool);
+    impl Threads for Odd {
+        fn threads(&self) -> usize {
+            4
+        }
+        fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+            if self.0 {
+                (0..tasks).for_each(|i| drop(catch_unwind(AssertUnwindSafe(|| task(i)))));
+            }
+        }
+    }
+
+    /// Every item has its turn once, whoever lends threads; a failure and a panic are reported.
+    #[test]
+    fn no_item_is_lost() {
+        for lent in [&Serial as &dyn Threads, &Odd(false), &Odd(true)] {
+            let sum = AtomicUsize::new(0);
+            let add = |item: usize| {
+                sum.fetch_add(1 << item, Ordering::Relaxed);
+                Ok(())
+            };
+            each(lent, 9, 0..20, add).unwrap();
+            assert_eq!(sum.into_inner(), (1 << 20) - 1);
+            let fail = |item| if item == 7 { refuse!("item {item}") } else { Ok(()) };
+            assert!(matches!(each(lent, 9, 0..20, fail), Err(Failure::Refused(message)) if message == "item 7"));
+        }
+        let panics = |item| {
+            assert_ne!(item, 3, "on purpose");
+            Ok(())
+        };
+        let lost = each(&Odd(true), 9, 0..20, panics);
+        assert!(matches!(lost, Err(Failure::Refused(message)) if message.contains("19 of 20 tasks")));
+    }
+}

@@ -88,3 +88,39 @@ fn interleaved(block: &[[u8; BLOCK]; BLOCK]) -> [[u8; BLOCK]; BLOCK] {
     }
     result
 }
+
+#[cfg(test)]
+mod tests {
+    use zeropoint::{Serial, Threads};
+
+    use super::*;
+
+    /// Calls every task twice.
+    struct Twice;
+    impl Threads for Twice {
+        fn threads(&self) -> usize {
+            3
+        }
+        fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+            (0..2 * tasks).for_each(|i| task(i / 2));
+        }
+    }
+
+    /// Every byte is where it belongs, in blocks, beside them, and in strips.
+    #[test]
+    fn equal_to_a_plain_loop() {
+        let sizes = || (0..40).chain([63, 64, 65, 300, 1500]);
+        for (rows, cols) in sizes().flat_map(|rows| sizes().map(move |cols| (rows, cols))) {
+            for lent in [&Serial as &dyn Threads, &Twice] {
+                let from: Vec<u8> = (0..2 * rows * cols).map(|i| (i * 31 + i / 251) as u8).collect();
+                let mut to = vec![0; from.len()];
+                Matrices { from: &from, rows, cols }.transpose(&mut to, lent).unwrap();
+                for (i, byte) in to.iter().enumerate() {
+                    let (matrix, place) = (i / (rows * cols), i % (rows * cols));
+                    let (col, row) = (place / rows, place % rows);
+                    assert_eq!(*byte, from[matrix * rows * cols + row * cols + col], "{rows} x {cols}, byte {i}");
+                }
+            }
+        }
+    }
+}
