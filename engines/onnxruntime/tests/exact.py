@@ -44,7 +44,7 @@ def shapes():
     """Of A and B."""
     m, k, n = (int(rng.choice([1, 2, 3, 5, 7, 8, 16, 17, 31, 33, 64, 65, 130])) for _ in range(3))
     k = int(rng.choice([k, k, k, 257, 500, 1023]))
-    case = rng.integers(0, 10)
+    case = rng.integers(0, 12)
     if case == 0:
         return (k,), (k, n)
     if case == 1:
@@ -59,6 +59,10 @@ def shapes():
         return (2, 1, m, k), (3, k, n)
     if case == 6:
         return (m, k), (3, k, n)
+    if case == 7:
+        return (2, 3, m, k), (2, 1, k, n)
+    if case == 8:
+        return (2, 1, 3, m, k), (4, 1, k, n)
     return (m, k), (k, n)
 
 
@@ -172,6 +176,21 @@ def empty():
         compare("MatMulInteger", got, reference.matmul_integer(a, b), f"{a_shape} x {b_shape}")
 
 
+def ties():
+    """Sums that are biases, and scales that bring them as close to ties as float32 can: the last bit of a scale decides."""
+    bias = rng.integers(-(1 << 22), 1 << 22, 8192).astype(np.int32)
+    bias[bias == 0] = 1
+    x_scale, y_scale = scale(), scale()
+    wanted = np.abs((rng.integers(-120, 120, bias.size) + 0.5) * np.float64(y_scale) / (np.float64(x_scale) * bias))
+    w_scale = wanted.astype(np.float32)
+    for _ in range(3):
+        w, x = np.zeros((bias.size, 1, 1, 1), np.int8), np.zeros((1, 1, 1, 1), np.uint8)
+        inputs = [x, x_scale, np.uint8(0), w, w_scale, np.int8(0), y_scale, np.int8(0), bias]
+        expected = reference.qlinear_conv(*inputs, attributes={})
+        compare("QLinearConv", run("QLinearConv", inputs, np.int8), expected, "ties")
+        w_scale = np.nextafter(w_scale, np.float32(1))
+
+
 def together():
     """Runs of one session on several threads at once."""
     x, w = codes(rng, np.uint8, (8, 1, 16, 20, 20)), codes(rng, np.int8, (24, 16, 3, 3))
@@ -184,6 +203,6 @@ def together():
         compare("QLinearConv", got, expected, f"run {i} of many at once")
 
 
-for part in (extremes, empty, large, together, products, convolutions):
+for part in (extremes, ties, empty, large, together, products, convolutions):
     part()
 print("equal to the definition:", ", ".join(f"{n} {name}" for name, n in sorted(done.items())))
