@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# check.sh [FOLDER]: builds the library and tests it in ONNX Runtime: every operator against its definition, what is refused, what
-# stock operators do where they saturate, and the speed of both. FOLDER keeps Python's packages and what is built; by default
-# target/check here. Says which tool is missing, and leaves out what needs it.
+# check.sh [FOLDER]: builds the library and tests it in ONNX Runtime: every operator against its definition, what is
+# refused, what stock operators do where they saturate, and the speed of both. FOLDER keeps Python's packages and what
+# is built; by default target/check here. Says which tool is missing, and leaves out what needs it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 folder=$(mkdir -p "${1:-target/check}" && cd "${1:-target/check}" && pwd)

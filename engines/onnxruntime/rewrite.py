@@ -12,12 +12,12 @@ from onnx import AttributeProto, TensorProto, helper
 
 DOMAIN = "zeropoint"
 CODES = (TensorProto.UINT8, TensorProto.INT8)
-#: Of each operator, its inputs: codes, scales (float32), and the int32 bias; then those that hold one element, and those that
-#: may hold one a column.
+#: Of each operator, its inputs that are no codes, scales (float32) and the int32 bias; those that hold one element,
+#: those that may hold one a row or column, and those of them that may have dimensions of 1 before it.
 OPERATORS = {
-    "MatMulInteger": dict(codes=(0, 1, 2, 3), scales=(), bias=None, one=(), vector=(2, 3)),
-    "QLinearMatMul": dict(codes=(0, 2, 3, 5, 7), scales=(1, 4, 6), bias=None, one=(1, 2, 6, 7), vector=(4, 5)),
-    "QLinearConv": dict(codes=(0, 2, 3, 5, 7), scales=(1, 4, 6), bias=8, one=(1, 2, 6, 7), vector=(4, 5)),
+    "MatMulInteger": dict(scales=(), bias=None, one=(), vector=(2, 3), columns=(3,)),
+    "QLinearMatMul": dict(scales=(1, 4, 6), bias=None, one=(1, 2, 6, 7), vector=(4, 5), columns=(4, 5)),
+    "QLinearConv": dict(scales=(1, 4, 6), bias=8, one=(1, 2, 6, 7), vector=(4, 5), columns=()),
 }
 
 
@@ -71,7 +71,9 @@ def check_counts(node, values, operator):
         single = all(size == 1 for size in shape)
         if not single and index in operator["one"]:
             raise Unsupported(f"input {index} ({name}) has shape {shape}: one element is supported")
-        if not single and len(shape) != 1:
+        # Dimensions of 1 may come before columns, not before rows.
+        columns = all(size == 1 for size in shape[:-1]) and index in operator["columns"]
+        if not single and len(shape) != 1 and not columns:
             raise Unsupported(f"input {index} ({name}) has shape {shape}: one element or a vector is supported")
 
 

@@ -18,13 +18,21 @@ use std::{ptr, slice};
 use ort_sys::{
     ONNXTensorElementDataType as Element, ORT_API_VERSION, OrtApi, OrtApiBase, OrtCustomOp, OrtCustomOpDomain,
     OrtCustomOpInputOutputCharacteristic as Characteristic, OrtErrorCode, OrtKernelContext, OrtKernelInfo,
-    OrtMemType, OrtSessionOptions, OrtStatusPtr, OrtValue,
+    OrtMemType, OrtSessionOptions, OrtStatusPtr, OrtTensorTypeAndShapeInfo, OrtValue,
 };
 
 use crate::failure::{Failure, refuse};
 use crate::operators;
 use crate::tensor::{Data, Source, Tensor, Type, count};
 use crate::threads::Count;
+
+/// Calls a function of the engine that gives a status.
+macro_rules! ask {
+    ($api:expr, $function:ident($($argument:expr),*)) => {
+        // SAFETY: Functions, Arguments: pointers are the engine's, or to what lives longer and is as long as it says.
+        check($api, unsafe { ($api.$function)($($argument),*) })
+    };
+}
 
 /// The interface of the engine.
 type Api = &'static OrtApi;
@@ -82,67 +90,38 @@ impl Op {
         };
         Self { raw, name, inputs, output, create }
     }
+}
 
-    /// # Safety
-    /// `op` came from the engine.
-    unsafe fn of<'a>(op: *const OrtCustomOp) -> &'a Self {
-        // SAFETY: Arguments: registered, so the first field of an `Op` that is there as long as the process.
-        unsafe { &*op.cast() }
+/// Functions that the engine asks an operator by.
+macro_rules! answers {
+    ($(fn $name:ident($op:ident $(, $index:ident)?) -> $result:ty { $answer:expr })*) => {$(
+        unsafe extern "system" fn $name(op: *const OrtCustomOp $(, $index: usize)?) -> $result {
+            // SAFETY: Arguments: registered, so the first field of an `Op` that is there as long as the process.
+            let $op: &Op = unsafe { &*op.cast() };
+            $answer
+        }
+    )*};
+}
+answers! {
+    fn op_name(op) -> *const c_char { op.name.as_ptr() }
+    fn op_provider(_op) -> *const c_char { ptr::null() } // the CPU's
+    fn op_inputs(op) -> usize { op.inputs.len() }
+    fn op_input_type(op, index) -> Element {
+        op.inputs.get(index).map_or(Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED, |input| input.element.theirs())
     }
-}
-
-unsafe extern "system" fn op_name(op: *const OrtCustomOp) -> *const c_char {
-    // SAFETY: from the engine.
-    unsafe { Op::of(op) }.name.as_ptr()
-}
-
-/// The CPU's.
-unsafe extern "system" fn op_provider(_: *const OrtCustomOp) -> *const c_char {
-    ptr::null()
-}
-
-unsafe extern "system" fn op_inputs(op: *const OrtCustomOp) -> usize {
-    // SAFETY: from the engine.
-    unsafe { Op::of(op) }.inputs.len()
-}
-
-unsafe extern "system" fn op_input_type(op: *const OrtCustomOp, index: usize) -> Element {
-    // SAFETY: from the engine.
-    let input = unsafe { Op::of(op) }.inputs.get(index);
-    input.map_or(Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED, |input| input.element.theirs())
-}
-
-unsafe extern "system" fn op_input_characteristic(op: *const OrtCustomOp, index: usize) -> Characteristic {
-    // SAFETY: from the engine.
-    match unsafe { Op::of(op) }.inputs.get(index) {
-        Some(Input { optional: true, .. }) => Characteristic::INPUT_OUTPUT_OPTIONAL,
-        _ => Characteristic::INPUT_OUTPUT_REQUIRED,
+    fn op_input_characteristic(op, index) -> Characteristic {
+        if op.inputs.get(index).is_some_and(|input| input.optional) {
+            Characteristic::INPUT_OUTPUT_OPTIONAL
+        } else {
+            Characteristic::INPUT_OUTPUT_REQUIRED
+        }
     }
-}
-
-unsafe extern "system" fn op_outputs(_: *const OrtCustomOp) -> usize {
-    1
-}
-
-unsafe extern "system" fn op_output_type(op: *const OrtCustomOp, _: usize) -> Element {
-    // SAFETY: from the engine.
-    unsafe { Op::of(op) }.output.theirs()
-}
-
-unsafe extern "system" fn op_output_characteristic(_: *const OrtCustomOp, _: usize) -> Characteristic {
-    Characteristic::INPUT_OUTPUT_REQUIRED
-}
-
-unsafe extern "system" fn op_memory(_: *const OrtCustomOp, _: usize) -> OrtMemType {
-    OrtMemType::OrtMemTypeDefault
-}
-
-unsafe extern "system" fn op_one(_: *const OrtCustomOp) -> c_int {
-    1
-}
-
-unsafe extern "system" fn op_last_version(_: *const OrtCustomOp) -> c_int {
-    c_int::MAX
+    fn op_outputs(_op) -> usize { 1 }
+    fn op_output_type(op, _index) -> Element { op.output.theirs() }
+    fn op_output_characteristic(_op, _index) -> Characteristic { Characteristic::INPUT_OUTPUT_REQUIRED }
+    fn op_memory(_op, _index) -> OrtMemType { OrtMemType::OrtMemTypeDefault }
+    fn op_one(_op) -> c_int { 1 }
+    fn op_last_version(_op) -> c_int { c_int::MAX }
 }
 
 impl Type {
@@ -175,8 +154,7 @@ unsafe extern "system" fn RegisterCustomOps(
     let api: Api = unsafe { &*api };
     status(api, || {
         let domain = domain(api)?;
-        // SAFETY: Arguments; the domain stays.
-        check(api, unsafe { (api.AddCustomOpDomain)(options, domain) })
+        ask!(api, AddCustomOpDomain(options, domain))
     })
 }
 
@@ -190,11 +168,9 @@ fn domain(api: Api) -> Result<*mut OrtCustomOpDomain, Failure> {
     static DOMAIN: OnceLock<Result<Domain, String>> = OnceLock::new();
     let make = || {
         let mut domain = ptr::null_mut();
-        // SAFETY: Functions; a text that ends with a zero byte.
-        check(api, unsafe { (api.CreateCustomOpDomain)(c"zeropoint".as_ptr(), &mut domain) })?;
+        ask!(api, CreateCustomOpDomain(c"zeropoint".as_ptr(), &mut domain))?;
         for op in operators::all() {
-            // SAFETY: Functions; `raw` is the first field of something static.
-            check(api, unsafe { (api.CustomOpDomain_Add)(domain, ptr::from_ref(op).cast()) })?;
+            ask!(api, CustomOpDomain_Add(domain, ptr::from_ref(op).cast()))?;
         }
         Ok(Domain(domain))
     };
@@ -251,8 +227,8 @@ unsafe extern "system" fn create_kernel(
     // SAFETY: Functions: of the version that the operator names, which is that of the types.
     let api: Api = unsafe { &*api };
     status(api, || {
-        // SAFETY: from the engine.
-        let op: &'static Op = unsafe { Op::of(op) };
+        // SAFETY: Arguments: registered, so the first field of an `Op` that is there as long as the process.
+        let op: &'static Op = unsafe { &*op.cast() };
         let info = Info { api, op, info: &info };
         let made = Box::new(Made { api, op, kernel: (op.create)(&info)?, count: Count::default() });
         // SAFETY: Arguments.
@@ -319,42 +295,26 @@ pub(crate) struct Lent<'c> {
 impl Info<'_> {
     /// The sizes of an input, as far as they are known while the model is loaded: others are below 0.
     pub fn sizes(&self, index: usize) -> Result<Vec<i64>, Failure> {
-        let (api, mut info, mut tensor, mut dims) = (self.api, ptr::null_mut(), ptr::null(), 0);
-        // SAFETY: Functions, Arguments.
-        check(api, unsafe { (api.KernelInfo_GetInputTypeInfo)(*self.info, index, &mut info) })?;
-        // SAFETY: Functions.
-        let mut result = check(api, unsafe { (api.CastTypeInfoToTensorInfo)(info, &mut tensor) });
-        if !tensor.is_null() {
-            // SAFETY: Functions.
-            result = result.and_then(|()| check(api, unsafe { (api.GetDimensionsCount)(tensor, &mut dims) }));
-        }
-        let mut sizes = vec![0; dims];
-        if dims > 0 {
-            // SAFETY: Functions; there is room for as many numbers.
-            result =
-                result.and_then(|()| check(api, unsafe { (api.GetDimensions)(tensor, sizes.as_mut_ptr(), dims) }));
-        }
+        let (api, mut info, mut tensor) = (self.api, ptr::null_mut(), ptr::null());
+        ask!(api, KernelInfo_GetInputTypeInfo(*self.info, index, &mut info))?;
+        let result = ask!(api, CastTypeInfoToTensorInfo(info, &mut tensor));
+        let sizes = result.and_then(|()| if tensor.is_null() { Ok(vec![]) } else { sizes(api, tensor) });
         // SAFETY: Functions: freed once; what was cast is a part of it.
         unsafe { (api.ReleaseTypeInfo)(info) };
-        result.map(|()| sizes)
+        sizes
     }
 
     /// An attribute; `None` if it is not there.
     pub fn int(&self, name: &CStr) -> Option<i64> {
         let mut value = 0;
-        // SAFETY: Functions, Arguments.
-        check(self.api, unsafe { (self.api.KernelInfoGetAttribute_int64)(*self.info, name.as_ptr(), &mut value) })
-            .ok()
-            .map(|()| value)
+        ask!(self.api, KernelInfoGetAttribute_int64(*self.info, name.as_ptr(), &mut value)).ok().map(|()| value)
     }
 
     /// An attribute of several numbers.
     pub fn ints(&self, name: &CStr) -> Option<Vec<i64>> {
         let get = |to, size: &mut usize| {
-            // SAFETY: Functions, Arguments: null asks for the size; else there are as many elements.
-            let status =
-                unsafe { (self.api.KernelInfoGetAttributeArray_int64)(*self.info, name.as_ptr(), to, size) };
-            check(self.api, status).ok()
+            // Null asks for the size; else there are as many elements.
+            ask!(self.api, KernelInfoGetAttributeArray_int64(*self.info, name.as_ptr(), to, size)).ok()
         };
         let mut size = 0;
         get(ptr::null_mut(), &mut size)?;
@@ -387,8 +347,7 @@ fn sized(api: Api, get: impl Fn(*mut c_char, &mut usize) -> OrtStatusPtr) -> Res
 impl Source for Info<'_> {
     fn get(&self, index: usize) -> Result<Option<Tensor<'_>>, Failure> {
         let (api, info, mut inputs) = (self.api, *self.info, 0);
-        // SAFETY: Functions, Arguments.
-        check(api, unsafe { (api.KernelInfo_GetInputCount)(info, &mut inputs) })?;
+        ask!(api, KernelInfo_GetInputCount(info, &mut inputs))?;
         // An input that is left out has no name.
         // SAFETY: Functions, Arguments; `sized` says the rest.
         let name = |to, size: &mut usize| unsafe { (api.KernelInfo_GetInputName)(info, index, to, size) };
@@ -396,8 +355,7 @@ impl Source for Info<'_> {
             return Ok(None);
         }
         let (mut constant, mut value) = (0, ptr::null());
-        // SAFETY: Functions, Arguments.
-        check(api, unsafe { (api.KernelInfoGetConstantInput_tensor)(info, index, &mut constant, &mut value) })?;
+        ask!(api, KernelInfoGetConstantInput_tensor(info, index, &mut constant, &mut value))?;
         if constant == 0 || value.is_null() {
             return Err(Failure::Later);
         }
@@ -409,19 +367,25 @@ impl Source for Info<'_> {
 impl Source for Inputs<'_> {
     fn get(&self, index: usize) -> Result<Option<Tensor<'_>>, Failure> {
         let (api, context, mut inputs, mut value) = (self.api, *self.context, 0, ptr::null());
-        // SAFETY: Functions, Arguments.
-        check(api, unsafe { (api.KernelContext_GetInputCount)(context, &mut inputs) })?;
+        ask!(api, KernelContext_GetInputCount(context, &mut inputs))?;
         if index >= inputs {
             return Ok(None);
         }
-        // SAFETY: Functions, Arguments.
-        check(api, unsafe { (api.KernelContext_GetInput)(context, index, &mut value) })?;
+        ask!(api, KernelContext_GetInput(context, index, &mut value))?;
         if value.is_null() {
             return Ok(None);
         }
         // SAFETY: Tensors: of an input, until this call is over, which `self` does not outlive.
         unsafe { read(api, self.op, index, value) }.map(Some)
     }
+}
+
+/// The sizes that the engine says.
+fn sizes(api: Api, info: *const OrtTensorTypeAndShapeInfo) -> Result<Vec<i64>, Failure> {
+    let mut count = 0;
+    ask!(api, GetDimensionsCount(info, &mut count))?;
+    let mut sizes = vec![0; count];
+    ask!(api, GetDimensions(info, sizes.as_mut_ptr(), count)).map(|()| sizes)
 }
 
 /// An input of an operator.
@@ -433,27 +397,18 @@ unsafe fn read<'c>(api: Api, op: &Op, index: usize, value: *const OrtValue) -> R
         return refuse!("there is no input {index}");
     };
     let mut info = ptr::null_mut();
-    // SAFETY: Functions; the caller promises a tensor.
-    check(api, unsafe { (api.GetTensorTypeAndShape)(value, &mut info) })?;
-    let (mut dims, mut got) = (0, Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED);
-    // SAFETY: Functions.
-    let mut result = check(api, unsafe { (api.GetDimensionsCount)(info, &mut dims) });
-    // SAFETY: Functions.
-    result = result.and_then(|()| check(api, unsafe { (api.GetTensorElementType)(info, &mut got) }));
-    let mut shape = vec![0; dims];
-    // SAFETY: Functions; there is room for as many numbers.
-    result = result.and_then(|()| check(api, unsafe { (api.GetDimensions)(info, shape.as_mut_ptr(), dims) }));
+    ask!(api, GetTensorTypeAndShape(value, &mut info))?;
+    let mut got = Element::ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
+    let shape = ask!(api, GetTensorElementType(info, &mut got)).and_then(|()| sizes(api, info));
     // SAFETY: Functions: freed once.
     unsafe { (api.ReleaseTensorTypeAndShapeInfo)(info) };
-    result?;
     if got != element.theirs() {
         return refuse!("{name} has elements of {got:?}; expected {element:?}");
     }
     // Sizes are never negative.
-    let shape: Vec<usize> = shape.iter().map(|size| usize::try_from(*size).unwrap_or(0)).collect();
+    let shape: Vec<usize> = shape?.iter().map(|size| usize::try_from(*size).unwrap_or(0)).collect();
     let (count, mut data) = (count(name, &shape)?, ptr::null_mut());
-    // SAFETY: Functions. The data are only read.
-    check(api, unsafe { (api.GetTensorMutableData)(value.cast_mut(), &mut data) })?;
+    ask!(api, GetTensorMutableData(value.cast_mut(), &mut data))?;
     // SAFETY: Tensors: of the type that was just compared.
     let data = unsafe {
         match element {
@@ -499,12 +454,8 @@ impl<'c> Out<'c> {
         }
         let dims: Vec<i64> = shape.iter().map(|size| i64::try_from(*size).unwrap_or(i64::MAX)).collect();
         let (mut value, mut data) = (ptr::null_mut(), ptr::null_mut());
-        // SAFETY: Functions, Arguments.
-        let status =
-            unsafe { (api.KernelContext_GetOutput)(*self.context, 0, dims.as_ptr(), dims.len(), &mut value) };
-        check(api, status)?;
-        // SAFETY: Functions.
-        check(api, unsafe { (api.GetTensorMutableData)(value, &mut data) })?;
+        ask!(api, KernelContext_GetOutput(*self.context, 0, dims.as_ptr(), dims.len(), &mut value))?;
+        ask!(api, GetTensorMutableData(value, &mut data))?;
         if count == 0 || data.is_null() {
             return Ok(&mut []);
         }

@@ -105,9 +105,9 @@ impl<'c> Tensor<'c> {
         refuse!("{} has elements of another type than {expected}", self.name)
     }
 
-    /// A scalar, or a vector of `count`.
+    /// A scalar, or a vector of `count`, which may have dimensions of 1 before it.
     fn check_count(&self, got: usize, count: usize) -> Result<(), Failure> {
-        if got == 1 || (got == count && self.shape.len() == 1) {
+        if got == 1 || (got == count && self.shape.last() == Some(&count)) {
             return Ok(());
         }
         refuse!("{} has shape {:?}; expected one element or a vector of {count}", self.name, self.shape)

@@ -10,9 +10,9 @@ use zeropoint::Threads;
 use crate::edge::Lent;
 use crate::failure::{Failure, refuse};
 
-/// How many threads the session has. Its interface has no such question, so they are counted, in some of the first runs,
-/// until there are as many as the process may have: a thread that is busy elsewhere is not seen. What is missed costs time
-/// and nothing else.
+/// How many threads the session has. Its interface has no such question, so they are counted, in some of the first
+/// runs, until there are as many as the process may have: a thread that is busy elsewhere is not seen. What is missed
+/// costs time and nothing else.
 #[derive(Default)]
 pub(crate) struct Count {
     most: AtomicUsize,

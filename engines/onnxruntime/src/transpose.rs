@@ -1,8 +1,8 @@
 //! Matrices of bytes, the other way round: NCHW to NHWC and back.
 //!
-//! Blocks of 16 x 16 are transposed by four rounds that interleave rows `i` and `i + 8`, of which the compiler makes the
-//! instructions that interleave halves of registers: 10 bytes a nanosecond on Emerald Rapids out of L2, where 8 x 8 blocks
-//! in 64-bit words made 8 and a plain loop 1 to 2.
+//! Blocks of 16 x 16 are transposed by four rounds that interleave rows `i` and `i + 8`, of which the compiler makes
+//! the instructions that interleave halves of registers: 10 bytes a nanosecond on Emerald Rapids out of L2, where
+//! 8 x 8 blocks in 64-bit words made 8 and a plain loop 1 to 2.
 
 use zeropoint::Threads;
 

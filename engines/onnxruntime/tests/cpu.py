@@ -1,4 +1,4 @@
-"""Narrows the CPU of this process: `import cpu` and `cpu.narrow(...)` come before anything that asks what the CPU is."""
+"""Narrows the CPU of this process: `cpu.narrow(...)` comes before anything that asks what the CPU is."""
 
 import ctypes
 import os

@@ -31,6 +31,10 @@ def zero(kind, count=None):
     return codes(rng, kind, () if count is None else (count,))
 
 
+def some(count):
+    return count if rng.integers(0, 2) else None
+
+
 def scale(count=None):
     return np.float32(rng.uniform(0.001, 0.1, () if count is None else (count,)))
 
@@ -75,7 +79,8 @@ def products():
             variable = (0,) if rng.integers(0, 3) else (0, 1, 2, 3)
             threads = int(rng.integers(1, 4))
             a_zero = [None, zero(a_kind), zero(a_kind, 1), zero(a_kind, m)][rng.integers(0, 4)]
-            b_zero = [None, zero(b_kind), zero(b_kind, 1), zero(b_kind, n)][rng.integers(0, 4)]
+            b_zero = [None, zero(b_kind), zero(b_kind, 1), zero(b_kind, n), zero(b_kind, n).reshape(1, -1)]
+            b_zero = b_zero[rng.integers(0, 5)]
             inputs = [a, b, a_zero, b_zero]
             what = f"{a_kind.__name__} {a_shape} x {b_kind.__name__} {b_shape}, variable {variable}"
             got = run("MatMulInteger", inputs, np.int32, variable, threads=threads)
@@ -85,9 +90,11 @@ def products():
             variable = (0,) if rng.integers(0, 3) else tuple(range(8))
             per_column = n if rng.integers(0, 2) else None
             inputs = [
-                a, scale(), zero(a_kind), b, scale(per_column), zero(b_kind, per_column if rng.integers(0, 2) else None),
+                a, scale(), zero(a_kind), b, scale(per_column), zero(b_kind, some(per_column)),
                 output_scale(a_shape[-1]), zero(y_kind),
             ]
+            if rng.integers(0, 4) == 0 and per_column:
+                inputs[4] = inputs[4].reshape(1, -1)
             got = run("QLinearMatMul", inputs, y_kind, variable, threads=threads)
             compare("QLinearMatMul", got, reference.qlinear_matmul(*inputs), f"{what} to {y_kind.__name__}")
 
@@ -120,7 +127,7 @@ def convolutions():
             taps = channels * int(np.prod(kernel))
             bias = rng.integers(-30000, 30000, outputs).astype(np.int32) if rng.integers(0, 2) else None
             inputs = [
-                x, scale(), zero(x_kind), w, scale(per_channel), zero(w_kind, per_channel if rng.integers(0, 2) else None),
+                x, scale(), zero(x_kind), w, scale(per_channel), zero(w_kind, some(per_channel)),
                 output_scale(taps), zero(y_kind), bias,
             ]
             variable = (0,) if rng.integers(0, 4) else tuple(range(8))
@@ -177,7 +184,7 @@ def empty():
 
 
 def ties():
-    """Sums that are biases, and scales that bring them as close to ties as float32 can: the last bit of a scale decides."""
+    """Sums that are biases, and scales that bring them as close to ties as float32 can: the last bit decides."""
     bias = rng.integers(-(1 << 22), 1 << 22, 8192).astype(np.int32)
     bias[bias == 0] = 1
     x_scale, y_scale = scale(), scale()

@@ -15,7 +15,7 @@ LIBRARY = os.environ.get("ZEROPOINT_ONNXRUNTIME", "")
 
 
 def model(operator, inputs, output, variable=(0,), **attributes):
-    """One node. `inputs` are arrays, or None if left out; those in `variable` are inputs of the model, the rest constants."""
+    """One node. `inputs` are arrays, None if left out; those in `variable` are the model's inputs, others constants."""
     names = [f"i{k}" if value is not None else "" for k, value in enumerate(inputs)]
     while not names[-1]:
         names.pop()

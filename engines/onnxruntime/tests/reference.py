@@ -1,11 +1,11 @@
-"""The operators by their definition: sums in 64 bits, then float32 in the order of ONNX Runtime. Written without a look at the
-library, slow and plain."""
+"""The operators by their definition: sums in 64 bits, then float32 in the order of ONNX Runtime. Slow and plain, and
+written without a look at the library."""
 
 import numpy as np
 
 
 def finish(sums, x_scale, w_scale, y_scale, y_zero, axis):
-    """Codes of int32 sums: one rounding of the sum, one of each product and quotient, one to the nearest even integer."""
+    """Codes of int32 sums: sum, product and quotient are rounded to float32, the result to the nearest even integer."""
     scale = (np.float32(x_scale) * np.asarray(w_scale, np.float32)) / np.float32(y_scale)
     assert scale.dtype == np.float32
     if scale.size > 1:

@@ -2,8 +2,8 @@
 
     speed.py [--threads N] [--cpu native|avx512|avx2] [--ms MILLISECONDS]
 
-All data are full range. Stock with u8 weights is the same function with 128 added to weights and their zero point: what is exact
-there on any CPU. Times are those of `run_with_iobinding`, about two microseconds of which are Python's."""
+All data are full range. Stock with u8 weights is the same function with 128 added to weights and their zero point,
+which is exact on any CPU. Times are those of `run_with_iobinding`."""
 
 import argparse
 import time
@@ -43,7 +43,10 @@ def product(m, k, n):
     high, high_zero = raised(b, zero)
     scale = np.full(n, 1, np.float32)
     make = lambda b, zero: (
-        "QLinearMatMul", [a, ONE, np.uint8(3), b, scale, np.full(n, zero), np.float32(5000), np.uint8(128)], np.uint8, {}
+        "QLinearMatMul",
+        [a, ONE, np.uint8(3), b, scale, np.full(n, zero), np.float32(5000), np.uint8(128)],
+        np.uint8,
+        {},
     )
     return f"QLinearMatMul {m} x {k} x {n}", make(b, zero), make(high, high_zero)
 
@@ -76,7 +79,8 @@ def convolution(size, channels, outputs, kernel, stride=1, group=1):
 CASES = [
     integer(1, 1024, 1001), integer(49, 1024, 1024), integer(256, 256, 256), integer(1024, 1024, 1024),
     product(1, 1024, 1001), product(49, 1024, 1024), product(128, 768, 3072), product(256, 256, 256),
-    attention(12, 128, 64, 128), convolution(224, 3, 32, 3, 2), convolution(56, 64, 64, 3), convolution(28, 128, 128, 3),
+    attention(12, 128, 64, 128),
+    convolution(224, 3, 32, 3, 2), convolution(56, 64, 64, 3), convolution(28, 128, 128, 3),
     convolution(56, 128, 128, 1), convolution(14, 512, 512, 1), convolution(7, 1024, 1024, 1),
     convolution(56, 128, 128, 3, 1, 128), convolution(14, 512, 512, 3, 1, 512),
 ]
@@ -109,7 +113,8 @@ class Contender:
                 return
 
 
-print(f"onnxruntime {onnxruntime.__version__}, threads of a session: {arguments.threads}, cpu: {arguments.cpu}; microseconds")
+version = onnxruntime.__version__
+print(f"onnxruntime {version}, threads of a session: {arguments.threads}, cpu: {arguments.cpu}; microseconds")
 print(f"{'':54} {'stock i8':>9} {'stock u8':>9} {'zeropoint':>9}   i8 by ours, u8 by ours")
 ratios = []
 for label, signed, unsigned in CASES:
