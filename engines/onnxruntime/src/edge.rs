@@ -409,7 +409,10 @@ unsafe fn read<'c>(api: Api, op: &Op, index: usize, value: *const OrtValue) -> R
     let shape: Vec<usize> = shape?.iter().map(|size| usize::try_from(*size).unwrap_or(0)).collect();
     let (count, mut data) = (count(name, &shape)?, ptr::null_mut());
     ask!(api, GetTensorMutableData(value.cast_mut(), &mut data))?;
-    // SAFETY: Tensors: of the type that was just compared.
+    if !data.addr().is_multiple_of(element.size()) {
+        return refuse!("{name} is not aligned to {} bytes", element.size());
+    }
+    // SAFETY: Tensors: of the type that was just compared, and aligned.
     let data = unsafe {
         match element {
             Type::U8 | Type::I8 => Data::Codes { signed: *element == Type::I8, bytes: elements(data, count) },
@@ -423,7 +426,7 @@ unsafe fn read<'c>(api: Api, op: &Op, index: usize, value: *const OrtValue) -> R
 /// Elements; none, if there are none.
 ///
 /// # Safety
-/// As many are there for `'c`.
+/// As many are there for `'c`, aligned.
 unsafe fn elements<'c, T: Plain>(data: *const c_void, count: usize) -> &'c [T] {
     if count == 0 || data.is_null() {
         return &[];
@@ -458,6 +461,9 @@ impl<'c> Out<'c> {
         ask!(api, GetTensorMutableData(value, &mut data))?;
         if count == 0 || data.is_null() {
             return Ok(&mut []);
+        }
+        if !data.addr().is_multiple_of(align_of::<T>()) {
+            return refuse!("the output is not aligned to {} bytes", align_of::<T>());
         }
         // SAFETY: Tensors: as many, of that size, any bits, ours alone: `self` is gone, and there is one a run.
         Ok(unsafe { slice::from_raw_parts_mut(data.cast(), count) })

@@ -39,7 +39,7 @@ def session(proto, ours, threads=1):
     """A session; with the library, and the model rewritten, if `ours`."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # errors are exceptions
     if ours:
         options.register_custom_ops_library(LIBRARY)
         proto = onnx.ModelProto.FromString(proto.SerializeToString())
