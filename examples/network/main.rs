@@ -24,8 +24,8 @@ const DIGITS: &str = include_str!("digits.json");
 /// A prepared layer.
 enum Layer {
     Conv(Conv2d<u8, u8>),
-    Depthwise(DepthwiseConv2d<u8, u8>),
-    Dense(Mean<u8>, FullyConnected<u8, u8>),
+    Depthwise(Box<DepthwiseConv2d<u8, u8>>),
+    Dense(Mean<u8>, Box<FullyConnected<u8, u8>>),
 }
 
 /// Integers of a field.
@@ -82,7 +82,7 @@ fn prepare(saved: &Value, backend: Backend) -> Result<Layer> {
                 backend: Some(backend),
                 ..DepthwiseConv2dSpec::new(weights)
             };
-            Layer::Depthwise(DepthwiseConv2d::new(&spec, &stages)?)
+            Layer::Depthwise(Box::new(DepthwiseConv2d::new(&spec, &stages)?))
         }
         Some("mean, fully connected") => {
             let mean = params(&saved["mean"])?;
@@ -94,7 +94,7 @@ fn prepare(saved: &Value, backend: Backend) -> Result<Layer> {
                 pack,
                 ..FullyConnectedSpec::new(weights)
             };
-            Layer::Dense(Mean::new(&MeanSpec::new(input, mean))?, FullyConnected::new(&spec, &stages)?)
+            Layer::Dense(Mean::new(&MeanSpec::new(input, mean))?, Box::new(FullyConnected::new(&spec, &stages)?))
         }
         kind => return Err(format!("a layer of kind {kind:?}").into()),
     })

@@ -22,10 +22,7 @@ fn product(backend: Backend) -> Result<[i32; 4], Error> {
         finish: Finish::raw(&[0; 64]),
         out: MatMut::row_major(&mut out, 2, 2)?,
     };
-    job.run(
-        &backend.plan(2, 2, Blocking::of_rows(4))?,
-        &mut workspace.0,
-    )?;
+    job.run(&backend.plan(2, 2, Blocking::of_rows(4))?, &mut workspace.0)?;
     Ok(out)
 }
 
