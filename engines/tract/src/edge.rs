@@ -21,14 +21,19 @@ use zeropoint_kernels::MatRef;
 use crate::fused::With;
 
 /// The codes of a view as a matrix.
-pub(crate) fn codes<'a>(view: &'a TensorView<'_>, rows_axis: usize, cols_axis: usize) -> TractResult<MatRef<'a, i8>> {
+pub(crate) fn codes<'a>(
+    view: &'a TensorView<'_>,
+    rows_axis: usize,
+    cols_axis: usize,
+) -> TractResult<MatRef<'a, i8>> {
     let (shape, strides, dt) = (view.shape(), view.strides(), view.datum_type());
     ensure!(dt.unquantized() == DatumType::I8, "zeropoint packs i8 here, not {dt:?}");
     let axes = [rows_axis, cols_axis];
     ensure!(rows_axis != cols_axis && axes.iter().all(|axis| *axis < shape.len()), "axes {axes:?} of {shape:?}");
     let [rows, cols] = axes.map(|axis| shape[axis]);
     let [row_stride, col_stride] = axes.map(|axis| usize::try_from(strides[axis]));
-    let (row_stride, col_stride) = (row_stride.context("negative stride")?, col_stride.context("negative stride")?);
+    let (row_stride, col_stride) =
+        (row_stride.context("negative stride")?, col_stride.context("negative stride")?);
     let span = if rows == 0 || cols == 0 { 0 } else { (rows - 1) * row_stride + (cols - 1) * col_stride + 1 };
     let data = if span == 0 {
         &[]
@@ -46,6 +51,35 @@ pub(crate) fn zeroed(bytes: usize) -> TractResult<Blob> {
     let mut blob = unsafe { Blob::for_layout(layout) };
     blob.as_bytes_mut().fill(0);
     Ok(blob)
+}
+
+/// Runs `body`, which has to be inlined, compiled for the vectors of this CPU.
+#[inline(always)]
+pub(crate) fn vectorized<R>(body: impl FnOnce() -> R) -> R {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl")]
+        fn avx512<R>(body: impl FnOnce() -> R) -> R {
+            body()
+        }
+        #[target_feature(enable = "avx2")]
+        fn avx2<R>(body: impl FnOnce() -> R) -> R {
+            body()
+        }
+        let wide = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl");
+        if wide && is_x86_feature_detected!("avx2") {
+            // SAFETY: the CPU has them all.
+            return unsafe { avx512(body) };
+        }
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: the CPU has it.
+            return unsafe { avx2(body) };
+        }
+    }
+    body()
 }
 
 /// An operation of tract's list, checked as far as it can be.
@@ -137,39 +171,58 @@ impl Tile {
     }
 
     /// Adds its elements to sums, rows of `nr`; `None` if they are neither i8 nor i32.
+    #[inline(always)]
     pub fn add_to(&self, sums: &mut [i32], nr: usize) -> Option<()> {
-        let read: fn(*mut u8) -> i32 = match self.0.item_size {
-            // SAFETY: Tile, of the elements of `sums`.
-            1 => |at| i32::from(unsafe { at.cast::<i8>().read() }),
-            // SAFETY: as above.
-            4 => |at| unsafe { at.cast::<i32>().read() },
-            _ => return None,
-        };
         for (i, row) in sums.chunks_exact_mut(nr).enumerate() {
             for (j, sum) in row.iter_mut().enumerate() {
-                *sum = sum.wrapping_add(read(self.at(i, j)));
+                let at = self.at(i, j);
+                // SAFETY: Tile, of the elements of `sums`.
+                let value = unsafe {
+                    match self.0.item_size {
+                        1 => i32::from(at.cast::<i8>().read()),
+                        4 => at.cast::<i32>().read(),
+                        _ => return None,
+                    }
+                };
+                *sum = sum.wrapping_add(value);
             }
         }
         Some(())
     }
 
-    /// Stores sums, or their low bytes; `None` if its elements have another size.
+    /// Stores sums, rows of `nr`, or their low bytes; `None` if its elements have another size.
+    #[inline(always)]
     pub fn store(&self, sums: &[i32], nr: usize) -> Option<()> {
-        let OutputStoreKer { item_size, col_byte_stride, .. } = self.0;
-        let together = col_byte_stride == item_size as isize;
-        for (i, row) in sums.chunks_exact(nr).enumerate() {
-            let to = self.at(i, 0);
-            // SAFETY: Tile, of the elements of `row`.
-            unsafe {
-                match (item_size, together) {
-                    (4, true) => to.cast::<i32>().copy_from_nonoverlapping(row.as_ptr(), nr),
-                    (4, false) => row.iter().enumerate().for_each(|(j, sum)| self.at(i, j).cast::<i32>().write(*sum)),
-                    (1, true) => row.iter().enumerate().for_each(|(j, sum)| to.add(j).write(*sum as u8)),
-                    (1, false) => row.iter().enumerate().for_each(|(j, sum)| self.at(i, j).write(*sum as u8)),
-                    _ => return None,
+        match self.0.item_size {
+            1 => self.store_as(sums, nr, |sum| sum as u8),
+            4 => self.store_as(sums, nr, |sum| sum),
+            _ => return None,
+        }
+        Some(())
+    }
+
+    #[inline(always)]
+    fn store_as<T>(&self, sums: &[i32], nr: usize, of: impl Fn(i32) -> T) {
+        let OutputStoreKer { row_byte_stride, col_byte_stride, .. } = self.0;
+        let together = size_of::<T>() as isize;
+        // SAFETY: Tile, of the elements of `sums`.
+        unsafe {
+            if col_byte_stride == together {
+                for (i, row) in sums.chunks_exact(nr).enumerate() {
+                    let to = self.at(i, 0).cast::<T>();
+                    row.iter().enumerate().for_each(|(j, sum)| to.add(j).write(of(*sum)));
+                }
+            } else {
+                let (mr, row_step) = (sums.len() / nr, row_byte_stride / together);
+                for j in 0..nr {
+                    let to = self.at(0, j).cast::<T>();
+                    if row_byte_stride == together {
+                        (0..mr).for_each(|i| to.add(i).write(of(sums[i * nr + j])));
+                    } else {
+                        (0..mr).for_each(|i| to.offset(i as isize * row_step).write(of(sums[i * nr + j])));
+                    }
                 }
             }
         }
-        Some(())
     }
 }

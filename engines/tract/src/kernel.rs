@@ -79,6 +79,7 @@ impl Kernel {
     }
 
     /// Adds a product to the sums of a tile; `k` is not padded.
+    #[inline(always)]
     fn multiply(&self, k: usize, [lhs, rhs]: [&[u8]; 2], acc: &mut [i32]) -> Result<(), Error> {
         let backend = self.lhs.backend;
         let (padded_k, mr, nr) = (backend.padded_k(k)?, backend.mr(), backend.nr());
@@ -108,6 +109,7 @@ impl Kernel {
     }
 
     /// Does what a list of tract says. `None` if something in it is not defined.
+    #[inline(always)]
     fn run(&self, ops: &[FusedKerSpec<i32>], acc: &mut [i32]) -> Option<()> {
         let (mr, nr) = (self.lhs.members(), self.lhs.backend.nr());
         for op in ops {
@@ -169,7 +171,7 @@ impl MatMatMulKer for Kernel {
                     memory.resize(len + 16, 0);
                 }
                 let start = memory.as_ptr().align_offset(64);
-                self.run(ops, &mut memory[start..start + len])
+                edge::vectorized(|| self.run(ops, &mut memory[start..start + len]))
             });
             isize::from(done.is_none())
         })

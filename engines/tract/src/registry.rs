@@ -64,8 +64,7 @@ fn preferred(_: &IsaSet, sums: DatumType, query: &Query, _: &[Suitable]) -> Opti
         return None;
     }
     // Convolutions write their columns themselves, and say so by refusing extractors.
-    let kernel =
-        if query.allow_extractor { Some(&REGISTERED.products) } else { REGISTERED.convolutions.as_ref() };
+    let kernel = if query.allow_extractor { Some(&REGISTERED.products) } else { REGISTERED.convolutions.as_ref() };
     kernel.map(MatMatMul::name)
 }
 

@@ -78,7 +78,8 @@ fn convolutions<A: Int, W: Int>() -> (Graph, TVec<TValue>) {
 fn products() -> TractResult<()> {
     println!("{}", explain()?);
     for tokens in [128, 13] {
-        let count = |name: &str, (graph, inputs)| compare(&format!("products, {tokens} tokens, {name}"), graph, inputs);
+        let count =
+            |name: &str, (graph, inputs)| compare(&format!("products, {tokens} tokens, {name}"), graph, inputs);
         assert!(count("u8 x i8", perceptron::<u8, i8>(tokens))? > 0);
         assert!(count("u8 x u8", perceptron::<u8, u8>(tokens))? > 0);
         assert!(count("i8 x i8", perceptron::<i8, i8>(tokens))? > 0);
