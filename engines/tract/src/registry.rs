@@ -55,8 +55,8 @@ inventory::submit! {
     }
 }
 
-/// Fewer rows or columns are left to tract: most of a tile would be padding.
-const LEAST: usize = 8;
+/// Products by a vector are left to tract, which has kernels for them; a tile would be padding, nearly all of it.
+const LEAST: usize = 2;
 
 fn preferred(_: &IsaSet, sums: DatumType, query: &Query, _: &[Suitable]) -> Option<&'static str> {
     let few = |members: Option<usize>| members.is_some_and(|members| members < LEAST);

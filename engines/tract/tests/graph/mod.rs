@@ -118,7 +118,7 @@ impl Graph {
         self.0.node.push(NodeProto { op_type, name, input, output, attribute, ..NodeProto::default() });
     }
 
-    /// Scale and zero point of activations or, of `share` as much, of something else.
+    /// Scale and zero point of a tensor.
     fn quantized<T: Int>(&mut self, name: &str, scale: f32) -> [String; 2] {
         [self.scale(format!("{name}.scale"), &[scale]), self.codes::<T>(format!("{name}.zero"), &[], || T::ZERO)]
     }
