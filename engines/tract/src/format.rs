@@ -47,12 +47,12 @@ impl Panels {
         bytes.checked_next_multiple_of(64).ok_or(Error::Overflow { argument: "panel", a: bytes, b: 64 })
     }
 
-    /// Bytes from a panel to the next.
+    /// Bytes from a panel to the next, which is somewhere else even if K is 0.
     pub(crate) fn step(&self, k: usize) -> Result<usize, Error> {
         let behind = self.behind(k)?;
         let terms = if self.room == Room::Row { 0 } else { self.members() * size_of::<i32>() };
         let overflow = Error::Overflow { argument: "panel", a: behind, b: terms };
-        behind.checked_add(terms).and_then(|bytes| bytes.checked_next_multiple_of(64)).ok_or(overflow)
+        behind.max(1).checked_add(terms).and_then(|bytes| bytes.checked_next_multiple_of(64)).ok_or(overflow)
     }
 
     /// Packs codes, a member a row.

@@ -53,7 +53,8 @@ impl Kernel {
         Self { name: format!("zeropoint-{}", backend.kernel()), lhs, rhs: Some(rhs), packings }
     }
 
-    /// For convolutions: tract writes the columns, which it can in groups of four i8. `None` if the backend wants others.
+    /// For convolutions: tract writes the columns, which it can in groups of four i8. `None` if the backend wants
+    /// others.
     pub fn convolutions(backend: Backend) -> Option<Self> {
         let (rows, cols) = (backend.lhs(), backend.rhs());
         let suits = rows.elem == Elem::U8

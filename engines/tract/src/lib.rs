@@ -1,4 +1,5 @@
-//! zeropoint's kernels in [tract](https://github.com/sonos/tract): linking this crate registers them with `tract-linalg`.
+//! zeropoint's kernels in [tract](https://github.com/sonos/tract): linking this crate registers them with
+//! `tract-linalg`.
 //!
 //! tract chooses the kernels of a model when it is optimized: int8 products and convolutions that are optimized while
 //! kernels are [`enabled`] run on zeropoint, with the same results. All else stays tract's.
@@ -18,6 +19,10 @@
 //!   format.rs  panels of zeropoint as a packed format of tract
 //! edge.rs      tract's pointers: all `unsafe`
 //! ```
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod edge;
 mod format;
 mod fused;

@@ -29,17 +29,26 @@ fn kernels() -> Vec<Kernel> {
     kernels
 }
 
-/// `a`, M x K, times `b`, K x N, by a kernel, in a packing of its, then `ops`, to i32 or bytes.
-fn run(kernel: &dyn MatMatMul, packing: usize, [a, b]: [&Tensor; 2], ops: &[FusedSpec], to: DatumType) -> Tensor {
+/// What a product is stored as: the type, and whether column after column.
+#[derive(Clone, Copy, Debug)]
+struct Out(DatumType, bool);
+
+/// Sums, row after row.
+const SUMS: Out = Out(DatumType::I32, false);
+
+/// `a`, M x K, times `b`, K x N, by a kernel, in a packing of its, then `ops`.
+fn run(kernel: &dyn MatMatMul, packing: usize, [a, b]: [&Tensor; 2], ops: &[FusedSpec], out: Out) -> Tensor {
     let (m, n) = (a.shape()[0], b.shape()[1]);
+    let Out(to, by_columns) = out;
+    let (shape, axes) = if by_columns { ([n, m], [1, 0]) } else { ([m, n], [0, 1]) };
     let (lhs, rhs) = &kernel.packings()[packing];
     let (lhs, rhs) = (lhs.prepare_one(a, 1, 0).unwrap(), rhs.prepare_one(b, 0, 1).unwrap());
-    let mut c = Tensor::zero_dt(to, &[m, n]).unwrap();
+    let mut c = Tensor::zero_dt(to, &shape).unwrap();
     let product =
         FusedSpec::AddMatMul { a: AsInputValue::Borrowed(&*lhs), b: AsInputValue::Borrowed(&*rhs), packing };
     // SAFETY: operands are packed by the kernel's packing; the output has its shape, and operands of `ops` theirs.
     unsafe {
-        let store = FusedSpec::Store(kernel.c_view(Some(0), Some(1)).wrap(&c.view_mut()));
+        let store = FusedSpec::Store(kernel.c_view(Some(axes[0]), Some(axes[1])).wrap(&c.view_mut()));
         let list: Vec<_> = [product].into_iter().chain(ops.iter().cloned()).chain([store]).collect();
         kernel.run(m, n, &list).unwrap();
     }
@@ -59,13 +68,13 @@ fn products() {
     let mut rng = Rng(1);
     for kernel in kernels() {
         let (mr, nr) = (MatMatMul::mr(&kernel), MatMatMul::nr(&kernel));
-        for k in [1, 2, 3, 4, 5, 31, 63, 64, 65, 512, 1_000] {
+        for k in [0, 1, 2, 3, 4, 5, 31, 63, 64, 65, 512, 1_000] {
             for [m, n] in [[1, 1], [mr, nr], [mr - 1, nr + 1], [mr + 1, nr - 1], [2 * mr + 3, 2 * nr + 5]] {
                 for fill in [None, Some([-128, -128]), Some([127, -128]), Some([-128, 127])] {
                     let code = |side: usize| move |bits: u64| fill.map_or(bits as i8, |fill| fill[side]);
                     let (a, b) = (rng.tensor(&[m, k], code(0)), rng.tensor(&[k, n], code(1)));
                     let before = tiles();
-                    let got = run(&kernel, 0, [&a, &b], &[], DatumType::I32);
+                    let got = run(&kernel, 0, [&a, &b], &[], SUMS);
                     assert_eq!(tiles() - before, (m.div_ceil(mr) * n.div_ceil(nr)) as u64);
                     assert_eq!(got, sums(&a, &b), "{kernel:?}, {m} x {k} x {n}, {fill:?}");
                 }
@@ -143,9 +152,11 @@ fn fused() {
             let whole = m == 4 * mr;
             let lists = operands.lists(&kernel, whole).into_iter().zip(operands.lists(&*generic_i32_4x4, whole));
             for ((ours, to), (theirs, _)) in lists {
-                let got = run(&kernel, 0, [&a, &b], &ours, to);
-                let expected = run(&*generic_i32_4x4, 1, [&a, &b], &theirs, to);
-                assert_eq!(got, expected, "{kernel:?}, {m} x {n}, {ours:?}");
+                for out in [Out(to, false), Out(to, true)] {
+                    let got = run(&kernel, 0, [&a, &b], &ours, out);
+                    let expected = run(&*generic_i32_4x4, 1, [&a, &b], &theirs, out);
+                    assert_eq!(got, expected, "{kernel:?}, {m} x {n}, {out:?}, {ours:?}");
+                }
             }
         }
     }
@@ -166,7 +177,7 @@ fn views() {
         // SAFETY: shape and strides are the tensor's, the offset that of its second batch.
         let view = unsafe { TensorView::from_bytes(&batches, 70 * 40, batches.shape(), batches.strides()) };
         assert_eq!(*plain, *lhs.prepare_one_view(&view, 2, 1).unwrap(), "{kernel:?}");
-        assert_eq!(run(&kernel, 0, [&a, &b], &[], DatumType::I32), sums(&a, &b));
+        assert_eq!(run(&kernel, 0, [&a, &b], &[], SUMS), sums(&a, &b));
         assert!(lhs.prepare_one(&sums(&a, &b), 1, 0).is_err());
         assert!(lhs.prepare_one(&a, 1, 1).is_err() && lhs.prepare_one(&a, 2, 0).is_err());
     }
