@@ -19,3 +19,5 @@ if ! ensure capi-tools "command -v cmake && command -v pkg-config && ls /usr/inc
 fi
 step capi ci/capi.sh
 step onnxruntime engines/onnxruntime/check.sh "$target/onnxruntime"
+step tract crate engines/tract
+step candle crate engines/candle

@@ -6,7 +6,7 @@ use crate::block::{BlockRun, Plan};
 use crate::element::{Code, Dest, Element};
 use crate::finish::{Epilogue, Finish, FloatBias, PerRow, Scale};
 use crate::packing::{Side, Source};
-use crate::parts::{check_aligned, check_aligned_to};
+use crate::parts::{check_aligned, check_aligned_to, panel_align};
 use crate::view::{MatMut, MatRef, Quantized, ZeroPoint, plus, times};
 
 /// A weight that its panel cannot hold: what is packed is `residual` less than the weight.
@@ -251,8 +251,8 @@ impl<L: Code, O: Element> Job<'_, L, O> {
         let count = n.div_ceil(row.nr);
         let columns = times("n", count, row.nr)?;
         // A part may start at any panel, and those after the first are aligned as their size has it.
-        let align = 1 << (64 | plan.panel).trailing_zeros();
-        check_aligned_to("weights.panels", self.weights.panels, times("packed", count, plan.panel)?, align)?;
+        let packed = times("packed", count, plan.panel)?;
+        check_aligned_to("weights.panels", self.weights.panels, packed, panel_align(plan.panel))?;
         let expected = columns;
         if self.weights.sums.len() < columns {
             return Err(Error::Length { argument: "weights.sums", expected, got: self.weights.sums.len() });

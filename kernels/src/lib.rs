@@ -23,6 +23,72 @@
 //! *lhs*: activations, M x K. *rhs*: weights, K x N. *out*: M x N. A *panel* is a strip of packed rows or
 //! columns, its *members*; a *group* is how many consecutive k one instruction consumes; a *tile* is the
 //! MR x NR result of one microkernel call; *finish* is everything that happens to an int32 sum on its way out.
+//!
+//! # Tiles
+//! Engines that bring loops of their own, or have a place where a kernel goes, take a backend apart: [`Backend::pack`] writes
+//! either side in panels, [`Backend::tile`] multiplies a panel of lhs by a panel of rhs, [`Backend::finish`] takes sums to
+//! outputs. All rows of [`available`] have them, they check every length, and errors name the argument and both numbers.
+//! A tile costs a call and those checks more than one inside of [`Job`], which does the same for whole blocks.
+//!
+//! These stay as they are, by the rules of versions: the methods of [`Backend`] that this page names; that panel p of a
+//! packed side begins at p times [`Backend::panel_bytes`]; that packing adds [`Backend::offset`] to each code, pads with
+//! zeros, and sums what it packed; that sums are row-major, [`Backend::nr`] apart, and wrap mod 2^32. What tile and layout a
+//! backend has may change: ask [`Backend::members`], [`Backend::lhs`] and [`Backend::rhs`]. Packed bytes are for the kernel
+//! that packed them, and for this version of it.
+//!
+//! With `za` and `zb` the zero points of what was packed, a sum of `(lhs - za) * (rhs - zb)` begins with
+//! `K * za * zb - za * column sum - zb * row sum`, to which the tile adds:
+//!
+//! ```
+//! use zeropoint_kernels::{Backend, Error, MatRef, Side, available};
+//!
+//! /// Memory aligned to 64 bytes.
+//! fn lines<T: Copy + Default>(memory: &mut Vec<T>, len: usize) -> &mut [T] {
+//!     memory.resize(len + 64, T::default());
+//!     let start = memory.as_ptr().align_offset(64);
+//!     &mut memory[start..start + len]
+//! }
+//!
+//! /// `lhs`, M x K, times `rhs`, K x N, whose zero point is `zb`, to M x N sums.
+//! fn multiply(b: Backend, lhs: MatRef<i8>, rhs: MatRef<u8>, zb: i32, out: &mut [i32]) -> Result<(), Error> {
+//!     let (m, k, n, mr, nr) = (lhs.rows(), lhs.cols(), rhs.cols(), b.mr(), b.nr());
+//!     let (za, zb) = (b.offset::<i8>(Side::Lhs), zb + b.offset::<u8>(Side::Rhs));
+//!     let (mut left, mut right, mut sums) = (vec![], vec![], vec![]);
+//!     let (mut row_sums, mut col_sums) = (vec![0; m], vec![0; n]);
+//!     // Once for each side.
+//!     let left = lines(&mut left, b.packed_bytes(Side::Lhs, m, k)?);
+//!     b.pack(Side::Lhs, lhs, left, Some(&mut row_sums))?;
+//!     let right = lines(&mut right, b.packed_bytes(Side::Rhs, n, k)?);
+//!     b.pack(Side::Rhs, rhs, right, Some(&mut col_sums))?;
+//!
+//!     let padded_k = b.padded_k(k)?;
+//!     let acc = lines(&mut sums, b.tile_len(padded_k)?);
+//!     for (p, left) in left.chunks_exact(b.panel_bytes(Side::Lhs, k)?).enumerate() {
+//!         for (q, right) in right.chunks_exact(b.panel_bytes(Side::Rhs, k)?).enumerate() {
+//!             let (rows, cols) = (mr.min(m - p * mr), nr.min(n - q * nr));
+//!             for i in 0..rows {
+//!                 for j in 0..cols {
+//!                     acc[i * nr + j] = k as i32 * za * zb - za * col_sums[q * nr + j] - zb * row_sums[p * mr + i];
+//!                 }
+//!             }
+//!             b.tile(rows, padded_k, left, right, acc, true)?;
+//!             for i in 0..rows {
+//!                 let to = (p * mr + i) * n + q * nr;
+//!                 out[to..to + cols].copy_from_slice(&acc[i * nr..i * nr + cols]);
+//!             }
+//!         }
+//!     }
+//!     Ok(())
+//! }
+//!
+//! let (lhs, rhs) = ([-128i8, 1, 127, 2, 3, -4], [255u8, 0, 7, 100, 130, 128]);
+//! for backend in available() {
+//!     let mut out = [0; 4];
+//!     multiply(backend, MatRef::row_major(&lhs, 2, 3)?, MatRef::row_major(&rhs, 3, 2)?, 128, &mut out)?;
+//!     assert_eq!(out, [-128 * 127 - 121 + 127 * 2, 128 * 128 - 28, 2 * 127 - 3 * 121 - 4 * 2, -2 * 128 - 3 * 28]);
+//! }
+//! # Ok::<(), Error>(())
+//! ```
 #![no_std]
 #![warn(missing_docs)]
 

@@ -35,6 +35,11 @@ pub(crate) fn check_aligned_to(
     Ok(())
 }
 
+/// What panels of so many bytes, one behind the other from a multiple of 64 on, are aligned to.
+pub(crate) const fn panel_align(bytes: usize) -> usize {
+    1 << (64 | bytes).trailing_zeros()
+}
+
 /// Rows and k of a block as the kernel needs them, and the layout of the workspace.
 fn plan(backend: Backend, m: usize, k: usize, blocking: Blocking) -> Result<Plan, Error> {
     let row = backend.row();
@@ -119,6 +124,31 @@ impl Backend {
     pub fn packed_bytes(self, side: Side, members: usize, k: usize) -> Result<usize, Error> {
         let overflow = Error::Overflow { argument: "packed", a: members, b: k };
         self.row().panel_bytes(side, members, self.padded_k(k)?).ok_or(overflow)
+    }
+
+    /// Members of a panel that [`Backend::tile`] takes: `MR` rows of lhs, `NR` columns of rhs.
+    pub fn members(self, side: Side) -> usize {
+        match side {
+            Side::Lhs => self.mr(),
+            Side::Rhs => self.nr(),
+        }
+    }
+
+    /// Bytes of such a panel, and so from one to the next in what [`Backend::pack`] writes for members of `k` codes.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`].
+    pub fn panel_bytes(self, side: Side, k: usize) -> Result<usize, Error> {
+        self.packed_bytes(side, self.members(side), k)
+    }
+
+    /// What [`Backend::pack`] adds to each code, and so to their zero point: 128 where i8 become u8, -128 the other way.
+    pub fn offset<C: Code>(self, side: Side) -> i32 {
+        let panel = match side {
+            Side::Lhs => self.lhs(),
+            Side::Rhs => self.rhs(),
+        };
+        panel.elem.offset(C::SIGNED)
     }
 
     /// The sizes of [`crate::Job`]s of `k`. Jobs of more than `m` rows take them too, in smaller blocks.
@@ -227,8 +257,9 @@ impl Backend {
 
     /// Multiplies `rows` rows of a packed lhs panel by a packed rhs panel; `k` is padded already.
     ///
-    /// `acc` holds `MR` x `NR` sums, row-major, and room for the kernel if it needs any, [`Backend::tile_len`] in all;
-    /// it is aligned to 64 bytes.
+    /// Panels are aligned to 64 bytes, or to what [`Backend::panel_bytes`] is a multiple of, if that is less: as the
+    /// panels are that lie one behind the other in what [`Backend::pack`] writes. `acc` holds `MR` x `NR` sums, row-major, and
+    /// room for the kernel if it needs any, [`Backend::tile_len`] in all; it is aligned to 64 bytes.
     ///
     /// # Errors
     /// [`Error::Length`] if a buffer is too short or not aligned, [`Error::Range`] if `rows` is not in
@@ -249,8 +280,10 @@ impl Backend {
         if !k.is_multiple_of(row.k_step) {
             return Err(Error::Range { argument: "k", end: k, len: row.k_step });
         }
-        check_aligned("lhs", lhs, self.packed_bytes(Side::Lhs, rows, k)?)?;
-        check_aligned("rhs", rhs, self.packed_bytes(Side::Rhs, row.nr, k)?)?;
+        for (argument, side, panel) in [("lhs", Side::Lhs, lhs), ("rhs", Side::Rhs, rhs)] {
+            let bytes = self.panel_bytes(side, k)?;
+            check_aligned_to(argument, panel, bytes, panel_align(bytes))?;
+        }
         let (expected, got) = (self.tile_len(k)?, acc.len());
         if got != expected || !acc.as_ptr().addr().is_multiple_of(64) {
             return Err(Error::Length { argument: "acc", expected, got });

@@ -13,6 +13,7 @@ use common::matrix::{Fill, Layout};
 use common::pairwise::{self, RULES};
 use common::panels::{Multiply, Packing, pack, tile};
 use common::stage::{Axis, Kind, Scaling};
+use common::tiles::{Tiled, tiled};
 use common::{Arena, Place, Rng, Run, backends, walk};
 use zeropoint_kernels::{
     Blocking, Dest, Error, FakeForm, FakeGradient, FakeQuant, Finish, MatMut, Multiplier, Operation, Pairwise,
@@ -96,6 +97,81 @@ fn tiles() {
         // The longest sum that fits, and longer ones, which wrap.
         for k in [LONGEST, LONGEST + 1, 2 * LONGEST + 3] {
             tile(run, Multiply { rows: 1, k, fills: [Fill::High, Fill::High], add: false });
+        }
+    });
+}
+
+/// The chapter "Tiles" of the crate's documentation: packed whole, multiplied panel by panel, at the addresses that panels
+/// have one behind the other.
+#[test]
+fn tiles_of_packed_sides() {
+    walk("tiles_of_packed_sides", Place::Heap, |run| {
+        let (mr, nr) = (run.backend.mr(), run.backend.nr());
+        // Twins are slow: one pair of types each time.
+        let all = |case| {
+            let pairs = [tiled::<u8, u8>, tiled::<u8, i8>, tiled::<i8, u8>, tiled::<i8, i8>];
+            if run.is_twin() {
+                run.rng.pick(&pairs)(run, case)
+            } else {
+                pairs.iter().for_each(|pair| pair(run, case))
+            }
+        };
+        for k in depths(run) {
+            let [m, n] = [mr, nr].map(|unit| run.rng.pick(&around(unit)));
+            all(Tiled { m, k, n, fills: [run.rng.pick(&Fill::ALL), run.rng.pick(&Fill::ALL)] });
+            all(Tiled { m: 2 * mr + 1, k, n: nr + 1, fills: [Fill::Random; 2] });
+        }
+        for left in Fill::ALL.into_iter().filter(|_| !run.is_twin()) {
+            for right in Fill::ALL {
+                all(Tiled { m: mr + 1, k: 64, n: nr + 1, fills: [left, right] });
+            }
+        }
+        // The longest sum that fits, and a longer one.
+        for k in [LONGEST, LONGEST + 2].into_iter().filter(|_| !run.is_twin()) {
+            all(Tiled { m: 1, k, n: 2, fills: [Fill::High; 2] });
+        }
+    });
+}
+
+/// Whatever is too short, misaligned or out of range is an error that names it.
+#[test]
+fn tiles_refuse() {
+    walk("tiles_refuse", Place::Heap, |run| {
+        let backend = run.backend;
+        let k = backend.padded_k(64).unwrap();
+        let arena = Arena::new(run.place);
+        let [lhs, rhs] =
+            [Side::Lhs, Side::Rhs].map(|side| &*arena.lines(backend.panel_bytes(side, k).unwrap() + 1, |_| 0u8));
+        let acc = arena.lines(backend.tile_len(k).unwrap() + 16, |_| 0i32);
+        let len = acc.len() - 16;
+        let mut tile = |rows, k, lhs, rhs, acc_from: usize, acc_to: usize| match backend.tile(
+            rows,
+            k,
+            lhs,
+            rhs,
+            &mut acc[acc_from..acc_to],
+            false,
+        ) {
+            Ok(()) => "",
+            Err(Error::Length { argument, .. } | Error::Range { argument, .. }) => argument,
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(tile(1, k, lhs, rhs, 0, len), "");
+        assert_eq!(tile(0, k, lhs, rhs, 0, len), "rows");
+        assert_eq!(tile(backend.mr() + 1, k, lhs, rhs, 0, len), "rows");
+        assert_eq!(tile(1, k, &lhs[..lhs.len() - 2], rhs, 0, len), "lhs");
+        if lhs.len() % 2 == 1 {
+            assert_eq!(tile(1, k, &lhs[1..], rhs, 0, len), "lhs");
+        }
+        assert_eq!(tile(1, k, lhs, &rhs[..rhs.len() - 2], 0, len), "rhs");
+        if rhs.len() % 2 == 1 {
+            assert_eq!(tile(1, k, lhs, &rhs[1..], 0, len), "rhs");
+        }
+        assert_eq!(tile(1, k, lhs, rhs, 0, len - 1), "acc");
+        assert_eq!(tile(1, k, lhs, rhs, 1, len + 1), "acc");
+        assert_eq!(tile(1, k, lhs, rhs, 16, len + 16), "");
+        if backend.k_step() > 1 {
+            assert_eq!(tile(1, k + 1, lhs, rhs, 0, len), "k");
         }
     });
 }

@@ -17,6 +17,7 @@ pub mod panels;
 pub mod points;
 pub mod stage;
 pub mod target;
+pub mod tiles;
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Arguments;
