@@ -86,8 +86,17 @@ fn cut<L: Code + Value, R: Code + Value, O: Output>((input, blocks): (&Input, &B
                 Finish { row_bias: PerRow::Each(&row_bias), accumulate: *accumulate, ..Finish::raw(&packed.bias) };
             let (rows, depth) = (blocks.rows.into(), blocks.depth.into());
             let packed_strides = 1 + (depth & 1) * 63;
-            let blocking =
-                Blocking { rows, depth, packed_strides, rows_before_tail: rows, panels: depth, cached: rows };
+            let blocking = Blocking {
+                rows,
+                depth,
+                packed_strides,
+                rows_before_tail: rows,
+                panels: depth,
+                cached: rows,
+                fetched: rows,
+                far: depth,
+                ahead: packed_strides,
+            };
             let plan = backend.plan(m, packed.k, blocking)?;
             let weights = packed.weights();
             Job { lhs: case.lhs(), weights, finish, out }.run(&plan, &mut aligned(plan.workspace_bytes(), 0xa5))
