@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Module, Result, Shape, Tensor, 
 use candle_nn::Linear;
 use zeropoint::layers::{FullyConnected, FullyConnectedSpec};
 use zeropoint::training::WeightLayout;
-use zeropoint::{Element, MatMut, MatRef, QuantParams, Rayon, Threads};
+use zeropoint::{Element, MatMut, MatRef, QuantParams, Rayon, Stages, Threads};
 
 use crate::output::{Either, Floats, Options, Output, Spares, elements, refused};
 
@@ -48,16 +48,12 @@ impl QuantizedLinear {
     ) -> Result<Self> {
         let (outputs, inputs) = linear.weight().dims2()?;
         let floats = Floats::new(NAME, WeightLayout::FullyConnected, linear.weight(), linear.bias(), outputs)?;
-        let spec = |weights| {
-            let spec = FullyConnectedSpec::new(MatRef::row_major(weights, outputs, inputs)?);
-            Ok(FullyConnectedSpec { input_zero_point: input.zero_point(), pack: options.pack, ..spec })
-        };
         let layer = floats.quantized(
             input,
             output,
             options.rounding,
-            |weights, stages| FullyConnected::new(&spec(weights)?, stages),
-            |weights, stages| FullyConnected::new(&spec(weights)?, stages),
+            |weights, stages| packed(MatRef::row_major(weights, outputs, inputs)?, input, options, stages),
+            |weights, stages| packed(MatRef::row_major(weights, outputs, inputs)?, input, options, stages),
         )?;
         Ok(Self(Arc::new(Inner { layer, inputs, outputs, spares: Spares::default() })))
     }
@@ -72,6 +68,17 @@ impl QuantizedLinear {
         };
         work().map_err(|error| refused(NAME, error))
     }
+}
+
+fn packed<O: Element>(
+    weights: MatRef<'_, i8>,
+    input: &QuantParams<u8>,
+    options: &Options,
+    stages: &Stages<'_, O>,
+) -> core::result::Result<FullyConnected<u8, O>, zeropoint::Error> {
+    let spec = FullyConnectedSpec::new(weights);
+    let spec = FullyConnectedSpec { input_zero_point: input.zero_point(), pack: options.pack, ..spec };
+    FullyConnected::new(&spec, stages)
 }
 
 /// Rows of a tensor and their stride, if they lie at one distance from each other.

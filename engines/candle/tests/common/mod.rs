@@ -206,12 +206,14 @@ impl Known {
     ) -> Vec<f32> {
         fn run<O: reference::Output>(
             image: Image<'_, u8>,
-            weights: TensorRef<'_, i8>,
+            kernel: [usize; 4],
+            weights: &[i8],
             (window, groups): (Window, usize),
             stages: Stages<'_, O>,
         ) -> Vec<O> {
             let [batch, rows, cols, _] = image.codes.shape();
-            let [outputs, height, width, _] = weights.shape();
+            let [outputs, height, width, _] = kernel;
+            let weights = TensorRef::nhwc(weights, kernel).unwrap();
             let [h, w] = window.output([height, width], [rows, cols]).unwrap();
             let mut out = vec![O::default(); batch * h * w * outputs];
             let mut to = TensorMut::nhwc(&mut out, [batch, h, w, outputs]).unwrap();
@@ -224,16 +226,16 @@ impl Known {
         let codes = TensorRef::nhwc(&codes, [batch, rows, cols, c]).unwrap();
         let image = Image { codes, zero_point: input.zero_point() };
         let (o, c, h, w) = conv.weight().dims4().unwrap();
+        let kernel = [o, h, w, c];
         let Conv2dConfig { padding: pad, stride, dilation, groups, .. } = *conv.config();
         let padding = Padding::Explicit { top: pad, bottom: pad, left: pad, right: pad };
         let moves = (Window { stride: [stride; 2], dilation: [dilation; 2], padding }, groups);
-        let view = |weights| TensorRef::nhwc(weights, [o, h, w, c]).unwrap();
         self.expected(
             input,
             output,
             rounding,
-            |w, stages| run(image, view(w), moves, stages),
-            |w, stages| run(image, view(w), moves, stages),
+            |w, stages| run(image, kernel, w, moves, stages),
+            |w, stages| run(image, kernel, w, moves, stages),
         )
     }
 }
