@@ -12,14 +12,16 @@ use crate::output::{Either, Floats, Options, Output, Spares, elements, refused};
 
 const NAME: &str = "QuantizedConv2d";
 
-/// A `Conv2d` whose weights are packed `i8` and whose input are `u8` codes; groups, dilation, padding and stride are those of the layer
-/// of floats. One input channel a group is a depthwise convolution, and has a kernel of its own.
+/// A `Conv2d` whose weights are packed `i8` and whose input are `u8` codes; groups, dilation, padding and stride are
+/// those of the layer of floats. One input channel a group is a depthwise convolution, and has a kernel of its own.
 ///
-/// Shapes are candle's, batch x channels x height x width; *memory* is batch, height, width, channels. [`Module::forward`] looks at its
-/// input through `permute`, copies nothing, and gives a permuted tensor: from layer to layer channels lie together, as the kernels
-/// want them. An input of candle's own order is gathered as it is read. Before something that wants that order, call `contiguous`.
+/// Shapes are candle's, batch x channels x height x width; *memory* is batch, height, width, channels.
+/// [`Module::forward`] looks at its input through `permute`, and gives a permuted tensor: from layer to layer
+/// channels lie together, as the kernels want them, and nothing is copied. An input of candle's own order is copied
+/// once, unless the kernel is 1 x 1. Before something that wants candle's order, call `contiguous`.
 ///
-/// As an operation (`apply_op1_no_bwd`), it takes and gives batch x height x width x channels. Any strides will do. Clones share the weights.
+/// As an operation (`apply_op1_no_bwd`), it takes and gives batch x height x width x channels, and copies nothing.
+/// Any strides will do; it is slow unless channels lie together. Clones share the weights.
 #[derive(Clone, Debug)]
 pub struct QuantizedConv2d(Arc<Inner>);
 
@@ -28,13 +30,15 @@ struct Inner {
     layer: Either<Layer<u8>, Layer<f32>>,
     /// Of the input.
     channels: usize,
+    /// Height times width of the kernel: how often a pixel is read.
+    taps: usize,
     spares: Spares,
 }
 
 #[derive(Debug)]
 enum Layer<O> {
     Full(Conv2d<u8, O>),
-    Depthwise(DepthwiseConv2d<u8, O>),
+    Depthwise(Box<DepthwiseConv2d<u8, O>>),
 }
 
 /// What is known of a layer but for its weights.
@@ -67,7 +71,7 @@ impl Known<'_> {
             let spec = DepthwiseConv2dSpec::new(TensorRef::nhwc(weights, [1, height, width, outputs])?);
             let multiplier = outputs / groups;
             let spec = DepthwiseConv2dSpec { input_zero_point, window, multiplier, backend: pack.backend, ..spec };
-            return DepthwiseConv2d::new(&spec, stages).map(Layer::Depthwise);
+            return DepthwiseConv2d::new(&spec, stages).map(|conv| Layer::Depthwise(Box::new(conv)));
         }
         let spec = Conv2dSpec::new(TensorRef::nhwc(weights, [outputs, height, width, channels])?);
         Conv2d::new(&Conv2dSpec { input_zero_point, window, groups, pack, ..spec }, stages).map(Layer::Full)
@@ -78,8 +82,8 @@ impl QuantizedConv2d {
     /// Quantizes and packs the weights of a layer of floats, for inputs that have these parameters.
     ///
     /// # Errors
-    /// For weights or a bias that are not finite, for a bias or a scale that integers cannot hold (they name the channel), and for groups
-    /// that do not divide the channels.
+    /// For weights or a bias that are not finite, for a bias or a scale that integers cannot hold (they name the
+    /// channel), and for groups that do not divide the channels.
     pub fn from_float(conv: &Float, input: &QuantParams<u8>, output: Output) -> Result<Self> {
         Self::from_float_with(conv, input, output, &Options::default())
     }
@@ -111,7 +115,7 @@ impl QuantizedConv2d {
         let codes = |weights: &[i8], stages: &Stages<'_, u8>| known.layer(weights, stages);
         let reals = |weights: &[i8], stages: &Stages<'_, f32>| known.layer(weights, stages);
         let layer = floats.quantized(input, output, options.rounding, codes, reals)?;
-        Ok(Self(Arc::new(Inner { layer, channels: of_image, spares: Spares::default() })))
+        Ok(Self(Arc::new(Inner { layer, channels: of_image, taps: height * width, spares: Spares::default() })))
     }
 
     fn run<O: Element>(&self, layer: &Layer<O>, input: TensorRef<'_, u8>) -> Result<(Vec<O>, [usize; 4])> {
@@ -169,6 +173,11 @@ impl Module for QuantizedConv2d {
             [_, c, _, _] if *c == channels => {}
             shape => bail!("{NAME}: input is of shape {shape:?}, expected batch x {channels} x height x width"),
         }
-        x.permute([0, 2, 3, 1])?.apply_op1_no_bwd(self)?.permute([0, 3, 1, 2])
+        let mut memory = x.permute([0, 2, 3, 1])?;
+        // One copy costs less than gathering channels at every tap.
+        if channels > 1 && memory.stride()[3] != 1 && self.0.taps > 1 {
+            memory = memory.contiguous()?;
+        }
+        memory.apply_op1_no_bwd(self)?.permute([0, 3, 1, 2])
     }
 }

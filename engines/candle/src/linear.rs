@@ -14,8 +14,9 @@ const NAME: &str = "QuantizedLinear";
 
 /// A `Linear` whose weights are packed `i8` and whose input are `u8` codes.
 ///
-/// The input has inputs as its last dimension, whatever is before it, and any strides. As an operation (`apply_op1_no_bwd`), its rows
-/// have to lie at one distance from each other; [`Module::forward`] copies those that do not. Clones share the weights.
+/// The input has inputs as its last dimension, whatever is before it, and any strides. As an operation
+/// (`apply_op1_no_bwd`), its rows have to lie at one distance from each other; [`Module::forward`] copies those that
+/// do not. Clones share the weights.
 #[derive(Clone, Debug)]
 pub struct QuantizedLinear(Arc<Inner>);
 
@@ -31,7 +32,8 @@ impl QuantizedLinear {
     /// Quantizes and packs the weights of a layer of floats, for inputs that have these parameters.
     ///
     /// # Errors
-    /// For weights or a bias that are not finite, and for a bias or a scale that integers cannot hold: they name the channel.
+    /// For weights or a bias that are not finite, and for a bias or a scale that integers cannot hold: they name the
+    /// channel.
     pub fn from_float(linear: &Linear, input: &QuantParams<u8>, output: Output) -> Result<Self> {
         Self::from_float_with(linear, input, output, &Options::default())
     }

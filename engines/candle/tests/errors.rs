@@ -96,4 +96,7 @@ fn codes_and_reals() {
     let y = quantize(&x, &input()).unwrap();
     let expected: Vec<_> = vec(&x).iter().map(|x| f32::from(input().quantize(*x))).collect();
     assert_eq!((y.dims(), vec(&y)), (&[3, 6][..], expected));
+    let ties = Tensor::new(&[0.5f32, 2.5, -0.5, -2.5, f32::NAN], &Device::Cpu).unwrap();
+    let codes = quantize(&ties, &QuantParams::new(1.0, 7).unwrap()).unwrap();
+    assert_eq!(codes.to_vec1::<u8>().unwrap(), [8, 10, 6, 4, 7]);
 }

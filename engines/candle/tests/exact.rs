@@ -121,7 +121,10 @@ fn threads_and_runs_change_no_bits() {
         let once = vec(&layer.forward(&x).unwrap());
         assert_eq!(pool.install(|| vec(&layer.forward(&x).unwrap())), once);
 
-        let float = conv(&random, [32, 16, 3, 3], candle_nn::Conv2dConfig { padding: 1, ..Default::default() });
+        // A depthwise one: its workspace grows with the image.
+        let kernel = random.pick(&[[32, 16, 3, 3], [16, 1, 3, 3]]);
+        let config = candle_nn::Conv2dConfig { padding: 1, groups: 16 / kernel[1], ..Default::default() };
+        let float = conv(&random, kernel, config);
         let layer = QuantizedConv2d::from_float(&float, &input, output).unwrap();
         let (small, large) = (codes(&random, &[1, 16, 3, 3]), codes(&random, &[1, 16, 40, 40]));
         // A workspace that was used before, for another size.
