@@ -132,7 +132,11 @@ impl Floats {
 }
 
 pub(crate) fn refused(name: &'static str, error: zeropoint::Error) -> Error {
-    Error::wrap(error).context(name)
+    match error {
+        // Has the name.
+        zeropoint::Error::Layer { .. } => Error::msg(error),
+        error => Error::msg(format_args!("{name}: {error}")),
+    }
 }
 
 /// The elements of a tensor of `T`s from its first on, of which its strides say where the others are.
