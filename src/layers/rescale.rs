@@ -7,7 +7,7 @@ use zeropoint_kernels::{Code, Element, Error, Rounding, TensorMut, TensorRef};
 use super::finish::{Bytes, Finisher, flip};
 use super::{Activation, run};
 use crate::Threads;
-use crate::quant::{QuantParams, Ties, quantize};
+use crate::quant::{QuantParams, Ties};
 use crate::stages::OutputCode;
 
 /// What [`Requantize`] is made of.
@@ -149,7 +149,7 @@ impl<C: Code + OutputCode> Dequantize<C> {
     }
 }
 
-/// Reals to the nearest codes (semantics.md 7.1): what [`quantize`] says of each.
+/// Reals to the nearest codes (semantics.md 7.1): what [`quantize`](crate::quant::quantize) says of each.
 ///
 /// ```
 /// use zeropoint::layers::Quantize;
@@ -187,12 +187,25 @@ impl<C: Code + OutputCode> Quantize<C> {
         out: TensorMut<'_, C>,
     ) -> Result<(), Error> {
         run::shape("out", input.shape(), out.shape())?;
+        run::each(threads, [input], out.into_bytes(), |[reals], codes| self.codes(reals, codes))
+    }
+
+    /// What `quantize` says of each, in 32 bits: a ratio beyond the ends is bounded, so that whole and rest of it are exact.
+    fn codes(&self, reals: &[f32], codes: &mut [u8]) {
         let (scale, zero, (low, high)) = (self.output.scale(), self.output.zero_point(), self.output.codes());
-        run::each(threads, [input], out.into_bytes(), |[reals], codes| {
-            for (code, real) in codes.iter_mut().zip(reals) {
-                *code = quantize(*real, scale, zero, low..=high, self.ties) as u8;
-            }
-        })
+        let (low, high) = (low - zero, high - zero);
+        // One beyond each end, where the clamp decides.
+        let (least, most) = ((low - 1) as f32, (high + 1) as f32);
+        let away = self.ties == Ties::Away;
+        for (code, real) in codes.iter_mut().zip(reals) {
+            let ratio = real / scale;
+            let ratio = if ratio.is_nan() { 0.0 } else { ratio }.max(least).min(most);
+            let whole = ratio as i32;
+            let rest = (ratio - whole as f32).abs();
+            let moves = (rest > 0.5) | ((rest == 0.5) & (away | (whole & 1 != 0)));
+            let step = if ratio < 0.0 { -1 } else { 1 };
+            *code = ((whole + if moves { step } else { 0 }).max(low).min(high) + zero) as u8;
+        }
     }
 }
 
