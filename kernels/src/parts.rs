@@ -92,6 +92,16 @@ impl Row {
         }
     }
 
+    /// The same of as many members as a tile takes, which are whole panels, without a division: tiles check it in every call.
+    fn tile_bytes(&self, side: Side, padded_k: usize) -> Option<usize> {
+        let (elem, members) = match (side, self.proof) {
+            (Side::Lhs, _) => (self.lhs.elem, self.mr),
+            (Side::Rhs, None) => (self.rhs.elem, self.nr),
+            (Side::Rhs, Some(_)) => return self.panel_bytes(side, self.nr, padded_k),
+        };
+        members.checked_mul(padded_k)?.checked_mul(elem.size())
+    }
+
     /// Bytes of `Tile::buffer`.
     fn buffer_bytes(&self, padded_k: usize) -> Result<usize, Error> {
         let (rows, more) = self.proof.map_or((0, 0), |proof| proof.buffer(self.mr, 0));
@@ -281,7 +291,7 @@ impl Backend {
             return Err(Error::Range { argument: "k", end: k, len: row.k_step });
         }
         for (argument, side, panel) in [("lhs", Side::Lhs, lhs), ("rhs", Side::Rhs, rhs)] {
-            let bytes = self.panel_bytes(side, k)?;
+            let bytes = row.tile_bytes(side, k).ok_or(Error::Overflow { argument: "packed", a: row.nr, b: k })?;
             check_aligned_to(argument, panel, bytes, panel_align(bytes))?;
         }
         let (expected, got) = (self.tile_len(k)?, acc.len());
