@@ -98,15 +98,20 @@ impl Panel {
         if members == 0 {
             return Some(0);
         }
-        // The skew of `strides` is at most 64 bytes a member.
-        let Some(k_room) = k.checked_add(64) else { return None };
         let Some(members) = members.checked_add(self.width - 1) else { return None };
-        let members = members / self.width * self.width;
+        self.whole_bytes(members / self.width, k)
+    }
+
+    /// Bytes of so many panels; `None` on overflow.
+    pub(crate) const fn whole_bytes(&self, panels: usize, k: usize) -> Option<usize> {
+        // The skew of `strides` is at most 64 bytes a member.
+        let (Some(k_room), Some(members)) = (k.checked_add(64), panels.checked_mul(self.width)) else {
+            return None;
+        };
         match members.checked_mul(k_room) {
             Some(n) if n <= isize::MAX as usize / 2 => {}
             _ => return None,
         }
-        let panels = members / self.width;
         Some(panels * self.strides(k).panel * self.elem.size())
     }
 }

@@ -92,14 +92,14 @@ impl Row {
         }
     }
 
-    /// The same of as many members as a tile takes, which are whole panels, without a division: tiles check it in every call.
+    /// The same of as many members as a tile takes, which are whole panels, with few divisions: tiles check it in every call.
     fn tile_bytes(&self, side: Side, padded_k: usize) -> Option<usize> {
-        let (elem, members) = match (side, self.proof) {
-            (Side::Lhs, _) => (self.lhs.elem, self.mr),
-            (Side::Rhs, None) => (self.rhs.elem, self.nr),
+        let (panel, members) = match (side, self.proof) {
+            (Side::Lhs, _) => (&self.lhs, self.mr),
+            (Side::Rhs, None) => (&self.rhs, self.nr),
             (Side::Rhs, Some(_)) => return self.panel_bytes(side, self.nr, padded_k),
         };
-        members.checked_mul(padded_k)?.checked_mul(elem.size())
+        panel.whole_bytes(members / panel.width, padded_k)
     }
 
     /// Bytes of `Tile::buffer`.

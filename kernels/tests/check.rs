@@ -138,7 +138,8 @@ fn tiles_of_packed_sides() {
 fn tiles_refuse() {
     walk("tiles_refuse", Place::Heap, |run| {
         let backend = run.backend;
-        let k = backend.padded_k(64).unwrap();
+        // Rows of a power of two lie apart.
+        let k = backend.padded_k(512).unwrap();
         let arena = Arena::new(run.place);
         let [lhs, rhs] =
             [Side::Lhs, Side::Rhs].map(|side| &*arena.lines(backend.panel_bytes(side, k).unwrap() + 1, |_| 0u8));
