@@ -190,7 +190,7 @@ impl<C: Code + OutputCode> Quantize<C> {
         run::each(threads, [input], out.into_bytes(), |[reals], codes| self.codes(reals, codes))
     }
 
-    /// What `quantize` says of each, in 32 bits: a ratio beyond the ends is bounded, so that whole and rest of it are exact.
+    /// What `quantize` says of each, in 32 bits: bounded, a ratio is of 257 at most, and its parts are exact.
     fn codes(&self, reals: &[f32], codes: &mut [u8]) {
         let (scale, zero, (low, high)) = (self.output.scale(), self.output.zero_point(), self.output.codes());
         let (low, high) = (low - zero, high - zero);
