@@ -10,11 +10,11 @@ crate() {
     cargo test --locked --release --manifest-path "$1/Cargo.toml" -- --nocapture --test-threads 1
 }
 
-export show=all limit=3600
 if ! ensure capi-tools "command -v cmake && command -v pkg-config && ls /usr/include/gemmlowp/public" \
     debian cmake pkg-config valgrind libgemmlowp-dev; then
     skip capi-tools "not all of cmake, pkg-config, libgemmlowp-dev to be had: the next step says what it leaves out"
 fi
+show=all limit=3600
 step capi ci/capi.sh
 step onnxruntime engines/onnxruntime/check.sh "$target/onnxruntime"
 CARGO_TARGET_DIR=$target/engines step tract crate engines/tract

@@ -33,7 +33,7 @@ else
     skip aarch64 "no linker, emulator or standard library to be had"
 fi
 
-show=all limit=3600 step engines bash ci/engines.sh
+show=all limit=7200 step engines bash ci/engines.sh
 
 if fuzz_installed; then
     for name in gemm pack stages layers; do step "fuzz-$name-long" fuzz run "$name" -- -max_total_time=300; done

@@ -249,14 +249,7 @@ impl Packed<'static> {
         let shares = header.verify(bytes, layout)?;
         let mut blob = aligned("packed", bytes.len())?;
         blob.copy_from_slice(bytes);
-        Ok(Self {
-            storage: Storage::Owned(Arc::new(blob)),
-            header,
-            layout,
-            shares,
-            expected_rows: None,
-            forced: false,
-        })
+        Ok(Self::stored(Storage::Owned(Arc::new(blob)), header, layout, shares))
     }
 }
 
@@ -379,17 +372,15 @@ fn write<C: Code>(
     }
     numbers_mut("outliers", &mut head[layout.outliers..], outliers.len())?.copy_from_slice(outliers);
     header.write(&mut blob);
-    Ok(Packed {
-        storage: Storage::Owned(Arc::new(blob)),
-        header,
-        layout,
-        shares,
-        expected_rows: None,
-        forced: false,
-    })
+    Ok(Packed::stored(Storage::Owned(Arc::new(blob)), header, layout, shares))
 }
 
 impl<'a> Packed<'a> {
+    /// Without what only [`PackOptions`] know.
+    fn stored(storage: Storage<'a>, header: Header, layout: Layout, shares: Option<Shares>) -> Self {
+        Self { storage, header, layout, shares, expected_rows: None, forced: false }
+    }
+
     /// Weights in stored bytes, used where they are: a mapped file, say.
     ///
     /// # Errors
@@ -397,8 +388,7 @@ impl<'a> Packed<'a> {
     pub fn borrow(bytes: &'a [u8]) -> Result<Self, Error> {
         let (header, layout) = Header::read(bytes)?;
         let shares = header.verify(bytes, layout)?;
-        let packed =
-            Self { storage: Storage::Borrowed(bytes), header, layout, shares, expected_rows: None, forced: false };
+        let packed = Self::stored(Storage::Borrowed(bytes), header, layout, shares);
         if !bytes.as_ptr().addr().is_multiple_of(64) {
             let got = bytes.len() - bytes.as_ptr().align_offset(64).min(bytes.len());
             return Err(Error::Length { argument: "aligned bytes", expected: bytes.len(), got });

@@ -42,7 +42,7 @@ const ROWS_ACROSS: usize = 256;
 /// Bytes of a rhs that stays in L2 beside the rest of a product.
 const FAR: usize = 1150 << 10;
 /// Bytes from where few rows multiply weights from afar to where they fetch them: a page, where the fetching that the CPU does by
-/// itself ends. On Sapphire Rapids, one read being 28 GB/s: M = 4 23 to 27 GB/s, 8 16 to 25.
+/// itself ends. On Emerald Rapids, one read being 28 GB/s: M = 4 23 to 27 GB/s, 8 16 to 25.
 const AHEAD: usize = 4096;
 /// Bytes of a product that stay in L2. On Emerald Rapids, i32 stored past the caches: 3136 x 576 x 64, 2.6 MB, 1768 to 2286
 /// GOP/s; 3136 x 128 x 128, 2.0 MB, 1297 to 1115.
@@ -100,7 +100,7 @@ pub(crate) enum Finish {
     Float,
 }
 
-/// The kernel for a product with weights that were packed for `packed`, of those that read the same panels. On Sapphire
+/// The kernel for a product with weights that were packed for `packed`, of those that read the same panels. On Emerald
 /// Rapids, AVX-512 VNNI, 6 x 64 against 14 x 32, weights in L2: sums 2 to 10 % faster, the float rule as fast, and a tenth faster beside
 /// busy neighbours, fixed point 2 % slower; weights read once 5 to 10 % faster.
 pub(crate) fn tile(packed: Backend, k: usize, n: usize, rows: Option<usize>, finish: Finish) -> Backend {

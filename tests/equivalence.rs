@@ -93,7 +93,7 @@ fn signs_and_backends_change_no_bits() {
 #[test]
 fn more_rows_than_expected_change_no_bits_and_fewer_need_less() {
     let rng = Rng::new(seed());
-    let (m, k, n) = (70, 130, 33);
+    let (m, k, n) = (301, 700, 33);
     let side = |rows, cols| Matrix::<u8>::codes(rows, cols, Layout::ROWS, &rng);
     let (lhs, rhs) = (side(m, k), side(k, n));
     for backend in backends() {
@@ -115,7 +115,8 @@ fn more_rows_than_expected_change_no_bits_and_fewer_need_less() {
     }
 }
 
-/// Weights packed for one kernel run on every other that reads the same panels, and stored ones on what suits the output.
+/// Stored weights run on the kernel that suits the output, of those that read their panels: the bits are those of the kernel
+/// that packed them.
 #[test]
 fn kernels_that_read_the_same_panels_give_the_same_bits() {
     let rng = Rng::new(seed());

@@ -135,7 +135,7 @@ pub unsafe trait Microkernel: Sized + 'static {
     /// Whether [`Tile::ahead`] is of use.
     const FETCHES: bool = false;
     /// How many panels `enter_direct` takes at most where it stores sums, no more than rows. Past the caches, lines that have no
-    /// neighbour are stored at half the speed: 12 of 24 GB/s on Sapphire Rapids.
+    /// neighbour are stored at half the speed: 12 of 24 GB/s on Emerald Rapids.
     const BESIDE: usize = 1;
     /// Whether `enter_direct` takes several panels and tiles of all heights, and finishes through a scratch tile.
     const ACROSS: bool = false;
