@@ -58,7 +58,7 @@ pub struct Workspace<'a>(Memory<'a>);
 
 #[derive(Debug)]
 enum Memory<'a> {
-    Owned(Aligned),
+    Owned(Aligned<u8>),
     Borrowed(&'a mut [u8]),
 }
 
@@ -110,7 +110,7 @@ pub struct Gemm<'a, O> {
     packed: Packed<'a>,
     stages: OwnedStages<O>,
     near: bool,
-    columns: Aligned,
+    columns: Aligned<u8>,
     plan: Plan,
 }
 

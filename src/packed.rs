@@ -22,17 +22,18 @@ use crate::plan::{self, Finish};
 use crate::stages::{Scaling, Stages};
 use crate::{Element, dispatch};
 
-/// Bytes that start at a cache line.
-pub(crate) type Aligned = AVec<u8, ConstAlign<64>>;
+/// Elements of which the first starts a cache line.
+pub(crate) type Aligned<T> = AVec<T, ConstAlign<64>>;
 
 /// Zeros.
-pub(crate) fn aligned(argument: &'static str, bytes: usize) -> Result<Aligned, Error> {
+pub(crate) fn aligned<T: Copy + Default>(argument: &'static str, count: usize) -> Result<Aligned<T>, Error> {
+    let bytes = count.saturating_mul(size_of::<T>());
     let refused = Error::Memory { argument, bytes };
     // `AVec` counts on this.
     MemoryLayout::from_size_align(bytes, 64).map_err(|_| refused)?;
     let mut memory = Aligned::new(64);
-    memory.try_reserve_exact(bytes).map_err(|_| refused)?;
-    memory.resize(bytes, 0);
+    memory.try_reserve_exact(count).map_err(|_| refused)?;
+    memory.resize(count, T::default());
     Ok(memory)
 }
 
@@ -73,7 +74,7 @@ pub struct Packed<'a> {
 
 #[derive(Clone)]
 enum Storage<'a> {
-    Owned(Arc<Aligned>),
+    Owned(Arc<Aligned<u8>>),
     Borrowed(&'a [u8]),
 }
 

@@ -59,6 +59,14 @@ pub unsafe trait Lanes: Sized + 'static {
     /// `x >> by`, filling with the sign.
     unsafe fn sar(x: Self::I, by: Self::I) -> Self::I;
 
+    /// Whether there is `stream_f`.
+    const STREAMS: bool = false;
+    /// Stores `N` lanes past the caches; `p` is aligned to the vector. [`Lanes::fence`] orders it.
+    #[inline(always)]
+    unsafe fn stream_f(p: *mut f32, x: Self::F) {
+        // SAFETY: our caller's clauses.
+        unsafe { Self::store_f(p, x) }
+    }
     /// Loads `N` lanes.
     unsafe fn load_f(p: *const f32) -> Self::F;
     /// Stores `N` lanes.

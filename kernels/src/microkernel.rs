@@ -225,7 +225,7 @@ macro_rules! entries {
         $(#[target_feature(enable = $feature)])?
         unsafe fn enter_fake_quant(run: &$crate::fake_quant::FakeQuantRun<'_>) {
             // SAFETY: Features and the rest, promised by our caller.
-            unsafe { $crate::fake_quant::run(run) }
+            unsafe { $crate::fake_quant::run::<Self::Lanes>(run) }
         }
 
         $(#[target_feature(enable = $feature)])?

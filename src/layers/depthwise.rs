@@ -3,7 +3,6 @@
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 
-use aligned_vec::{AVec, ConstAlign};
 use zeropoint_kernels::{
     Backend, Code, Depthwise, DepthwiseForm, DepthwiseShape, DepthwiseWeights, Element, Error, Strip, Strips,
     TensorMut, TensorRef, ZeroPoint,
@@ -73,7 +72,7 @@ pub struct DepthwiseConv2d<L, O> {
     stages: OwnedStages<O>,
     near: bool,
     /// Vectors of the stages, for the kernel.
-    columns: Aligned,
+    columns: Aligned<u8>,
     multiplier: usize,
     window: Window,
     zero: i32,
@@ -83,22 +82,15 @@ pub struct DepthwiseConv2d<L, O> {
 /// Packed weights.
 #[derive(Debug)]
 enum Weights {
-    Pairs(AVec<i16, ConstAlign<64>>),
-    Quads(AVec<i8, ConstAlign<64>>),
+    Pairs(Aligned<i16>),
+    Quads(Aligned<i8>),
 }
 
 impl Weights {
     fn zeros(form: DepthwiseForm, count: usize) -> Result<Self, Error> {
-        fn zeros<T: Copy + Default>(count: usize) -> Result<AVec<T, ConstAlign<64>>, Error> {
-            let mut numbers = AVec::new(64);
-            let memory = |_| Error::Memory { argument: "weights", bytes: count.saturating_mul(size_of::<T>()) };
-            numbers.try_reserve_exact(count).map_err(memory)?;
-            numbers.resize(count, T::default());
-            Ok(numbers)
-        }
         Ok(match form {
-            DepthwiseForm::Pairs => Self::Pairs(zeros(count)?),
-            DepthwiseForm::Quads => Self::Quads(zeros(count)?),
+            DepthwiseForm::Pairs => Self::Pairs(aligned("weights", count)?),
+            DepthwiseForm::Quads => Self::Quads(aligned("weights", count)?),
         })
     }
 

@@ -6,6 +6,7 @@ use zeropoint_kernels::Error;
 
 use super::axis::{Axis, collect, equal};
 use super::fake_quant::{FakeQuant, Gradient};
+use crate::packed::{Aligned, aligned};
 
 /// Sums a channel.
 const PARTIAL: usize = 16;
@@ -31,7 +32,8 @@ const PARTIAL: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Gradients {
     gradient: Gradient,
-    partial: [Vec<f64>; 2],
+    /// Vectors of them across two lines could not be loaded from where they wait to be stored.
+    partial: [Aligned<f64>; 2],
     sums: [Vec<f32>; 2],
 }
 
@@ -41,13 +43,11 @@ impl Gradients {
     /// # Errors
     /// [`Error::Memory`].
     pub fn new(fake: &FakeQuant) -> Result<Self, Error> {
-        fn zeros<T: Default>(count: usize) -> Result<Vec<T>, Error> {
-            collect(count, (0..count).map(|_| T::default()))
-        }
+        let zeros = |count| collect(count, (0..count).map(|_| 0.0));
         let (partial, channels) = (fake.sums(), fake.axis().channels());
         Ok(Self {
             gradient: fake.gradient(),
-            partial: [zeros(partial)?, zeros(partial)?],
+            partial: [aligned("gradients", partial)?, aligned("gradients", partial)?],
             sums: [zeros(channels)?, zeros(channels)?],
         })
     }
@@ -96,6 +96,9 @@ impl Gradients {
 
 /// The sum of up to sixteen partial sums.
 fn total(partial: &[f64]) -> f32 {
+    if let [sum] = partial {
+        return *sum as f32;
+    }
     let mut sums = [0.0; PARTIAL];
     sums.iter_mut().zip(partial).for_each(|(sum, partial)| *sum = *partial);
     let mut half = PARTIAL / 2;

@@ -1,15 +1,38 @@
 //! Gradients of fake quantization.
+//!
+//! In two passes over a few hundred elements, which stay in L1 between them: what an element gives, in 32-bit floats, and sums of it in 64
+//! bits. In one pass the compiler makes all vectors as short, in elements, as those of 64-bit floats: twice as slow with AVX2, where a
+//! division takes four elements as long as eight.
 
+use core::hint::black_box;
 use core::marker::PhantomData;
+use core::ops::Range;
 
-use super::{BLOCK, Back, Each, FakeQuantRun, Piece, Step, Steps, Work, nearest};
+use super::{BLOCK, Back, Each, FakeQuantRun, Piece, Step, Steps, Work, before_line, nearest, put};
+use crate::lanes::Lanes;
 
-/// What an element does to the gradients: dx, and what both sums gain.
-pub(super) type Gains = (f32, [f64; 2]);
+/// What an element gives: dx, and what the gains of both sums are made of.
+#[derive(Clone, Copy)]
+pub(super) struct Parts {
+    dx: f32,
+    first: f32,
+    second: f32,
+    /// What `first` is multiplied by.
+    by: f32,
+}
 
 /// A kind of gradient, as a type.
 pub(super) trait Gradient {
-    fn gains(x: f32, dy: f32, step: Step) -> Gains;
+    fn parts(x: f32, dy: f32, step: Step) -> Parts;
+
+    /// Whether parts pass through memory.
+    const STAGED: bool = false;
+
+    /// What both sums gain.
+    #[inline(always)]
+    fn gains(parts: Parts, _: f32) -> [f64; 2] {
+        [parts.first.into(), parts.second.into()]
+    }
 }
 
 /// `x` if so, else zero.
@@ -21,134 +44,177 @@ fn only(x: f32, so: bool) -> f32 {
 pub(super) struct Bounds;
 impl Gradient for Bounds {
     #[inline(always)]
-    fn gains(x: f32, dy: f32, step: Step) -> Gains {
+    fn parts(x: f32, dy: f32, step: Step) -> Parts {
         let dx = only(dy, x >= step.low && x <= step.high);
-        (dx, [only(dy, x < step.low).into(), only(dy, x > step.high).into()])
+        Parts { dx, first: only(dy, x < step.low), second: only(dy, x > step.high), by: 1.0 }
     }
 }
 
 pub(super) struct Products;
 impl Gradient for Products {
     #[inline(always)]
-    fn gains(x: f32, dy: f32, step: Step) -> Gains {
+    fn parts(x: f32, dy: f32, step: Step) -> Parts {
         let product = |so: bool| dy * if so { 1.0 } else { 0.0 };
         let dx = product(x >= step.low && x <= step.high);
-        (dx, [product(x < step.low).into(), product(x > step.high).into()])
+        Parts { dx, first: product(x < step.low), second: product(x > step.high), by: 1.0 }
     }
 }
 
 pub(super) struct Index;
 impl Gradient for Index {
     #[inline(always)]
-    fn gains(x: f32, dy: f32, step: Step) -> Gains {
+    fn parts(x: f32, dy: f32, step: Step) -> Parts {
         let ratio = x / step.scale;
         // Ties go away from zero, so a half is beyond the end; with both integers below 2^17, a half more is a float.
         let (low, high) = (step.first - 0.5, step.last + 0.5);
         let dx = only(dy, ratio > low && ratio < high);
-        (dx, [only(dy, ratio <= low).into(), only(dy, ratio >= high).into()])
+        Parts { dx, first: only(dy, ratio <= low), second: only(dy, ratio >= high), by: 1.0 }
     }
 }
 
 pub(super) struct Learned;
 impl Gradient for Learned {
+    const STAGED: bool = true;
+
     #[inline(always)]
-    fn gains(x: f32, dy: f32, step: Step) -> Gains {
+    fn parts(x: f32, dy: f32, step: Step) -> Parts {
         let ratio = x / step.scale;
         let (low, high) = (step.first - 0.5, step.last + 0.5);
         let inside = ratio > low && ratio < high;
-        let outside = ratio <= low || ratio >= high;
-        let rest = nearest(ratio, step) - ratio;
-        let end = if ratio <= low { step.first } else { step.last };
-        let by_scale = if inside { rest } else { only(end, outside) };
-        let by_zero_point = only(-step.scale, outside);
-        let dy_wide = f64::from(dy);
-        // A product of two f32 is exact in f64. What is no number gains nothing, whatever dy is.
-        let scale = dy_wide * f64::from(by_scale);
-        let zero_point = dy_wide * f64::from(by_zero_point);
-        let gain = |product: f64, so: bool| if so { product } else { 0.0 };
-        (only(dy, inside), [gain(scale, inside || outside), gain(zero_point, outside)])
+        let number = !ratio.is_nan();
+        let outside = number && !inside;
+        // Beyond an end that is n; inside, n - ratio. What is no number gains nothing, whatever dy is.
+        let by = nearest(ratio, step) - only(ratio, inside);
+        Parts { dx: only(dy, inside), first: only(dy, number), second: only(dy, outside), by }
+    }
+
+    /// Products of two 32-bit floats are exact in 64 bits.
+    #[inline(always)]
+    fn gains(parts: Parts, scale: f32) -> [f64; 2] {
+        [f64::from(parts.first) * f64::from(parts.by), f64::from(parts.second) * f64::from(-scale)]
     }
 }
 
-/// Takes gradients of a kind back.
-pub(super) struct Backward<G>(Back, PhantomData<G>);
+/// Parts of a block; vectors of them that lie across two lines could not be loaded from where they wait to be stored.
+#[repr(align(64))]
+struct Parts16 {
+    dx: [f32; BLOCK],
+    first: [f32; BLOCK],
+    second: [f32; BLOCK],
+    by: [f32; BLOCK],
+}
 
-impl<G> Backward<G> {
+/// Takes gradients of a kind back.
+pub(super) struct Backward<L, G>(Back, PhantomData<(L, G)>);
+
+impl<L, G> Backward<L, G> {
     pub fn new(back: Back) -> Self {
         Self(back, PhantomData)
     }
 }
 
-impl<G: Gradient> Work for Backward<G> {
+impl<L: Lanes, G: Gradient> Work for Backward<L, G> {
     #[inline(always)]
     unsafe fn piece(&self, run: &FakeQuantRun<'_>, start: usize, len: usize, piece: Piece) {
         let back = self.0;
         // SAFETY: our caller's clauses: pieces are parts of all slices, and there are sums for each channel.
         unsafe {
             let from = [run.x.add(start), back.dy.add(start)];
-            let dx = run.out.add(start);
-            let (mut at, [first, second]) = (0, back.sums);
+            let (dx, [first, second]) = (run.out.add(start), back.sums);
             match piece {
                 Piece::Each => {
-                    while len - at >= BLOCK {
+                    let steps = Each(run.steps);
+                    let whole = len / BLOCK * BLOCK;
+                    for at in (0..whole).step_by(BLOCK) {
                         let to = [first, second].map(|sums| sums.add(at).cast::<[f64; BLOCK]>());
                         let mut sums = to.map(|sums| sums.read());
-                        gains::<G, _>(from, dx, at, &mut sums, Each(run.steps));
+                        let block = gains::<G, _>(from, at, &mut sums, steps);
+                        put::<L>(dx.add(at), block, false);
                         to[0].write(sums[0]);
                         to[1].write(sums[1]);
-                        at += BLOCK;
                     }
-                    while at < len {
-                        let sums = [&mut *first.add(at), &mut *second.add(at)];
-                        gain::<G>(from, dx, at, sums, Each(run.steps).at(at));
-                        at += 1;
+                    for at in whole..len {
+                        gain::<G>(from, dx, at, [&mut *first.add(at), &mut *second.add(at)], steps.at(at));
                     }
                 }
                 Piece::One(channel, step) => {
                     let several = if run.steps.run == 1 { 1 } else { BLOCK };
                     let [first, second] = [first, second].map(|sums| sums.add(channel * several));
-                    if len >= BLOCK {
-                        let to = [first, second].map(|sums| sums.cast::<[f64; BLOCK]>());
-                        let mut sums = to.map(|sums| sums.read());
-                        while len - at >= BLOCK {
-                            gains::<G, _>(from, dx, at, &mut sums, step);
-                            at += BLOCK;
+                    if len < BLOCK {
+                        for i in 0..len {
+                            gain::<G>(from, dx, i, [&mut *first.add(i), &mut *second.add(i)], step);
                         }
-                        to[0].write(sums[0]);
-                        to[1].write(sums[1]);
+                        return;
                     }
-                    let mut i = 0;
-                    while at < len {
-                        gain::<G>(from, dx, at, [&mut *first.add(i), &mut *second.add(i)], step);
-                        (at, i) = (at + 1, i + 1);
+                    let to = [first, second].map(|sums| sums.cast::<[f64; BLOCK]>());
+                    let mut staged = to.map(|sums| sums.read());
+                    let stream = run.streams::<L>(len);
+                    let head = if stream { before_line(dx) } else { 0 };
+                    few::<G>(from, dx, 0..head, &mut staged, step);
+                    // Blocks from there on begin with another sum.
+                    staged.iter_mut().for_each(|sums| sums.rotate_left(head));
+                    // A copy, whose elements are in registers.
+                    let mut sums = staged;
+                    let mut at = head;
+                    while len - at >= BLOCK {
+                        let block = gains::<G, _>(from, at, &mut sums, step);
+                        put::<L>(dx.add(at), block, stream);
+                        at += BLOCK;
                     }
+                    staged = sums;
+                    few::<G>(from, dx, at..len, &mut staged, step);
+                    staged.iter_mut().for_each(|sums| sums.rotate_right(head));
+                    to[0].write(staged[0]);
+                    to[1].write(staged[1]);
                 }
             }
         }
     }
 }
 
-/// A block at `at`.
+/// A block of dx at `at`.
 #[inline(always)]
 unsafe fn gains<G: Gradient, S: Steps>(
     [x, dy]: [*const f32; 2],
-    dx: *mut f32,
     at: usize,
     sums: &mut [[f64; BLOCK]; 2],
     steps: S,
-) {
+) -> [f32; BLOCK] {
     // SAFETY: our caller's: a block of each.
     unsafe {
         let x = x.add(at).cast::<[f32; BLOCK]>().read_unaligned();
         let dy = dy.add(at).cast::<[f32; BLOCK]>().read_unaligned();
-        let mut out = [0.0; BLOCK];
+        let none = [0.0; BLOCK];
+        let mut all = Parts16 { dx: none, first: none, second: none, by: none };
         for i in 0..BLOCK {
-            let (dx, [first, second]) = G::gains(x[i], dy[i], steps.at(at + i));
-            out[i] = dx;
-            sums[0][i] += first;
-            sums[1][i] += second;
+            let Parts { dx, first, second, by } = G::parts(x[i], dy[i], steps.at(at + i));
+            (all.dx[i], all.first[i], all.second[i], all.by[i]) = (dx, first, second, by);
         }
-        dx.add(at).cast::<[f32; BLOCK]>().write_unaligned(out);
+        if G::STAGED {
+            black_box(&mut all);
+        }
+        for i in 0..BLOCK {
+            let (dx, first, second, by) = (all.dx[i], all.first[i], all.second[i], all.by[i]);
+            let gains = G::gains(Parts { dx, first, second, by }, steps.at(at + i).scale);
+            sums[0][i] += gains[0];
+            sums[1][i] += gains[1];
+        }
+        all.dx
+    }
+}
+
+/// Fewer elements than a block, for the first sums.
+#[inline(always)]
+unsafe fn few<G: Gradient>(
+    from: [*const f32; 2],
+    dx: *mut f32,
+    elements: Range<usize>,
+    [first, second]: &mut [[f64; BLOCK]; 2],
+    step: Step,
+) {
+    for ((at, first), second) in elements.zip(first).zip(second) {
+        // SAFETY: our caller's: so many elements of each.
+        unsafe { gain::<G>(from, dx, at, [first, second], step) };
     }
 }
 
@@ -163,8 +229,9 @@ unsafe fn gain<G: Gradient>(
 ) {
     // SAFETY: our caller's: an element of each.
     unsafe {
-        let (gradient, gains) = G::gains(*x.add(at), *dy.add(at), step);
-        *dx.add(at) = gradient;
+        let parts = G::parts(*x.add(at), *dy.add(at), step);
+        let gains = G::gains(parts, step.scale);
+        *dx.add(at) = parts.dx;
         *first += gains[0];
         *second += gains[1];
     }

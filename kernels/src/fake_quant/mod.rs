@@ -20,9 +20,14 @@ use gradients::{Backward, Bounds, Index, Learned, Products};
 
 use crate::Error;
 use crate::backend::Backend;
+use crate::lanes::Lanes;
 
 /// Elements of a block, and sums a channel.
 const BLOCK: usize = 16;
+/// Elements of an output that a cache is not to keep.
+const CACHED: usize = 600 << 10;
+/// Blocks of a piece that is worth finding its first cache line.
+const FEW_BLOCKS: usize = 32;
 /// 1.5 * 2^23: beside it floats are integers, so that adding it rounds to the nearest, for |x| < 2^22.
 const MAGIC: f32 = 12_582_912.0;
 /// The largest float below 1/2. Adding 1/2 itself would round 0.49999997 up.
@@ -105,6 +110,15 @@ struct Back {
     gradient: FakeGradient,
     dy: *const f32,
     sums: [*mut f64; 2],
+}
+
+impl FakeQuantRun<'_> {
+    /// Whether a piece of so many elements goes past the caches: all of them do not fit there, and a line more or less at its ends
+    /// does not matter.
+    #[inline(always)]
+    fn streams<L: Lanes>(&self, piece: usize) -> bool {
+        L::STREAMS && self.len > CACHED && piece >= FEW_BLOCKS * BLOCK && self.out.cast_const() != self.x
+    }
 }
 
 impl FakeQuant<'_> {
@@ -194,19 +208,22 @@ fn length(argument: &'static str, expected: usize, got: usize) -> Result<(), Err
 /// * **FakeQuant**: `run` was made by [`FakeQuant`], which checked lengths, and that steps which are rounded are within 2^17; the
 ///   memory it points to is still borrowed.
 #[inline(always)]
-pub(crate) unsafe fn run(run: &FakeQuantRun<'_>) {
+pub(crate) unsafe fn run<L: Lanes>(run: &FakeQuantRun<'_>) {
     // SAFETY: our caller's clauses.
     unsafe {
         match (run.back, run.steps.form) {
-            (None, FakeForm::Nearest) => pieces(run, Forward::<Nearest>(PhantomData)),
-            (None, FakeForm::Divide) => pieces(run, Forward::<TensorFlow<true>>(PhantomData)),
-            (None, FakeForm::Multiply) => pieces(run, Forward::<TensorFlow<false>>(PhantomData)),
+            (None, FakeForm::Nearest) => pieces(run, Forward::<L, Nearest>(PhantomData)),
+            (None, FakeForm::Divide) => pieces(run, Forward::<L, TensorFlow<true>>(PhantomData)),
+            (None, FakeForm::Multiply) => pieces(run, Forward::<L, TensorFlow<false>>(PhantomData)),
             (Some(back), _) => match back.gradient {
-                FakeGradient::Bounds => pieces(run, Backward::<Bounds>::new(back)),
-                FakeGradient::Products => pieces(run, Backward::<Products>::new(back)),
-                FakeGradient::Index => pieces(run, Backward::<Index>::new(back)),
-                FakeGradient::Learned => pieces(run, Backward::<Learned>::new(back)),
+                FakeGradient::Bounds => pieces(run, Backward::<L, Bounds>::new(back)),
+                FakeGradient::Products => pieces(run, Backward::<L, Products>::new(back)),
+                FakeGradient::Index => pieces(run, Backward::<L, Index>::new(back)),
+                FakeGradient::Learned => pieces(run, Backward::<L, Learned>::new(back)),
             },
+        }
+        if L::STREAMS && run.len > CACHED {
+            L::fence();
         }
     }
 }
@@ -224,12 +241,16 @@ struct Step {
 
 /// Steps of the elements of a run.
 trait Steps: Copy {
+    /// Whether they differ.
+    const EACH: bool;
     /// Those of element `i` of the run.
     unsafe fn at(self, i: usize) -> Step;
 }
 
 /// The same for all.
 impl Steps for Step {
+    const EACH: bool = false;
+
     #[inline(always)]
     unsafe fn at(self, _: usize) -> Step {
         self
@@ -241,6 +262,8 @@ impl Steps for Step {
 struct Each<'a>(&'a FakeQuant<'a>);
 
 impl Steps for Each<'_> {
+    const EACH: bool = true;
+
     #[inline(always)]
     unsafe fn at(self, i: usize) -> Step {
         let FakeQuant { scale, inverse, low, high, first, last, .. } = *self.0;
@@ -307,17 +330,18 @@ trait Work {
 }
 
 /// Rounds by a form.
-struct Forward<F>(PhantomData<F>);
+struct Forward<L, F>(PhantomData<(L, F)>);
 
-impl<F: Form> Work for Forward<F> {
+impl<L: Lanes, F: Form> Work for Forward<L, F> {
     #[inline(always)]
     unsafe fn piece(&self, run: &FakeQuantRun<'_>, start: usize, len: usize, piece: Piece) {
+        let stream = run.streams::<L>(len);
         // SAFETY: our caller's clauses: pieces are parts of both slices.
         unsafe {
             let (x, out) = (run.x.add(start), run.out.add(start));
             match piece {
-                Piece::One(_, step) => reals_of_one::<F>(x, out, len, step),
-                Piece::Each => reals_of_each::<F>(x, out, len, Each(run.steps)),
+                Piece::One(_, step) => reals::<L, F, _>(x, out, len, step, stream),
+                Piece::Each => reals::<L, F, _>(x, out, len, Each(run.steps), stream),
             }
         }
     }
@@ -350,41 +374,56 @@ unsafe fn pieces<W: Work>(run: &FakeQuantRun<'_>, work: W) {
     }
 }
 
-/// Elements of one channel. Two loops, since the compiler asks at run time whether its vectors overlap; of blocks it would make vectors
-/// across them.
+/// Elements, past the caches if `stream`, where x is not y; with the steps of each in blocks, else one by one, which the compiler
+/// makes vectors of: of blocks it would make vectors across them. It asks at run time whether slices overlap, but not of so many as
+/// there are with the steps of each.
 #[inline(always)]
-unsafe fn reals_of_one<F: Form>(x: *const f32, out: *mut f32, len: usize, step: Step) {
-    // SAFETY: so many elements, of one slice or of two.
+unsafe fn reals<L: Lanes, F: Form, S: Steps>(x: *const f32, out: *mut f32, len: usize, steps: S, stream: bool) {
+    // SAFETY: so many elements; a block is read before it is written, since it may be the same.
     unsafe {
-        if core::ptr::eq(x, out) {
+        let one = |i: usize| *out.add(i) = F::real(*x.add(i), steps.at(i));
+        if stream || S::EACH {
+            let head = if stream { before_line(out).min(len) } else { 0 };
+            (0..head).for_each(one);
+            let mut at = head;
+            while len - at >= BLOCK {
+                let mut block = x.add(at).cast::<[f32; BLOCK]>().read_unaligned();
+                for (i, x) in block.iter_mut().enumerate() {
+                    *x = F::real(*x, steps.at(at + i));
+                }
+                put::<L>(out.add(at), block, stream);
+                at += BLOCK;
+            }
+            (at..len).for_each(one);
+        } else if core::ptr::eq(x, out) {
             for i in 0..len {
-                *out.add(i) = F::real(*out.add(i), step);
+                *out.add(i) = F::real(*out.add(i), steps.at(i));
             }
         } else {
             for i in 0..len {
-                *out.add(i) = F::real(*x.add(i), step);
+                *out.add(i) = F::real(*x.add(i), steps.at(i));
             }
         }
     }
 }
 
-/// Elements of a channel each, in blocks: there are more slices than the compiler would ask about.
+/// Elements before the next cache line.
 #[inline(always)]
-unsafe fn reals_of_each<F: Form>(x: *const f32, out: *mut f32, len: usize, steps: Each<'_>) {
-    let mut at = 0;
-    // SAFETY: so many elements; a block is read before it is written, since it may be the same.
+fn before_line(out: *const f32) -> usize {
+    (out.addr().wrapping_neg() / size_of::<f32>()) % BLOCK
+}
+
+/// Writes a block; past the caches if `stream`, where it is a cache line.
+#[inline(always)]
+unsafe fn put<L: Lanes>(out: *mut f32, block: [f32; BLOCK], stream: bool) {
+    // SAFETY: our caller's: a block, aligned if it says so. `L::N` divides it.
     unsafe {
-        while len - at >= BLOCK {
-            let mut block = x.add(at).cast::<[f32; BLOCK]>().read_unaligned();
-            for (i, x) in block.iter_mut().enumerate() {
-                *x = F::real(*x, steps.at(at + i));
+        if stream {
+            for i in (0..BLOCK).step_by(L::N) {
+                L::stream_f(out.add(i), L::load_f(block.as_ptr().add(i)));
             }
-            out.add(at).cast::<[f32; BLOCK]>().write_unaligned(block);
-            at += BLOCK;
-        }
-        while at < len {
-            *out.add(at) = F::real(*x.add(at), steps.at(at));
-            at += 1;
+        } else {
+            out.cast::<[f32; BLOCK]>().write_unaligned(block);
         }
     }
 }

@@ -187,6 +187,14 @@ unsafe impl<const VNNI: bool> Lanes for YmmLanes<VNNI> {
         unsafe { _mm256_srav_epi32(x, by) }
     }
 
+    const STREAMS: bool = true;
+
+    #[inline(always)]
+    unsafe fn stream_f(p: *mut f32, x: __m256) {
+        // SAFETY: Features, Pointers; aligned, says our caller.
+        unsafe { _mm256_stream_ps(p, x) }
+    }
+
     #[inline(always)]
     unsafe fn load_f(p: *const f32) -> __m256 {
         // SAFETY: Features, Pointers.

@@ -238,6 +238,14 @@ unsafe impl<const VNNI: bool> Lanes for ZmmLanes<VNNI> {
         unsafe { _mm512_srav_epi32(x, by) }
     }
 
+    const STREAMS: bool = true;
+
+    #[inline(always)]
+    unsafe fn stream_f(p: *mut f32, x: __m512) {
+        // SAFETY: Features, Pointers; aligned, says our caller.
+        unsafe { _mm512_stream_ps(p, x) }
+    }
+
     #[inline(always)]
     unsafe fn load_f(p: *const f32) -> __m512 {
         // SAFETY: Features, Pointers.
