@@ -46,7 +46,7 @@ const FAR: usize = 1150 << 10;
 const AHEAD: usize = 4096;
 /// Bytes of a product that stay in L2. On Emerald Rapids, i32 stored past the caches: 3136 x 576 x 64, 2.6 MB, 1768 to 2286
 /// GOP/s; 3136 x 128 x 128, 2.0 MB, 1297 to 1115.
-const CACHED: usize = 2300 << 10;
+pub(crate) const CACHED: usize = 2300 << 10;
 /// Bytes of panels that rows pass in L2, for kernels that go across. On Emerald Rapids, L2 2 MiB, of 2048 x 2048 x 2048: 128
 /// KiB 2137 GOP/s, 448 2195, 1,024 2096, all 1360.
 const PANELS_IN_L2: usize = 640 << 10;

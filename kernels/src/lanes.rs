@@ -87,6 +87,14 @@ pub unsafe trait Lanes: Sized + 'static {
     /// The larger; `b` if `a` is NaN.
     unsafe fn max_f(a: Self::F, b: Self::F) -> Self::F;
 
+    /// Adds to 64-bit sums the products of 32-bit floats, which are exact there, so that a fused addition gives the same bits.
+    #[inline(always)]
+    unsafe fn add_wide_products(sums: &mut [f64; 16], a: &[f32; 16], b: &[f32; 16]) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += f64::from(*a) * f64::from(*b);
+        }
+    }
+
     /// `N` pairs of 16-bit numbers.
     type Pairs: Copy;
     /// Pair i is code i of `a` and code i of `b`, `N` each.

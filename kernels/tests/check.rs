@@ -370,6 +370,7 @@ fn fake_quantization_refused() {
     let backend = backends()[0];
     let fine = FakeQuant {
         form: FakeForm::Nearest,
+        cached: 0,
         run: 2,
         scale: &[1.0],
         inverse: &[1.0],

@@ -64,6 +64,11 @@ impl Activations {
         self.quantizing = quantizing;
     }
 
+    /// Whether the next batch is quantized: the switch is on, and the delay over.
+    pub const fn quantizes(&self) -> bool {
+        self.quantizing && self.steps >= self.delay
+    }
+
     /// Steps that have passed.
     pub const fn steps(&self) -> u64 {
         self.steps
@@ -95,7 +100,7 @@ impl Activations {
         if self.observing {
             self.observer.observe(x)?;
         }
-        let quantized = self.quantizing && self.steps >= self.delay;
+        let quantized = self.quantizes();
         if quantized {
             self.fake.set_grid(&self.grid()?);
             self.fake.forward(x, y)?;

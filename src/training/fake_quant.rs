@@ -7,10 +7,13 @@ use zeropoint_kernels::{Backend, Error, FakeForm, FakeGradient, FakeQuant as Ker
 use super::axis::{Axis, collect};
 use super::gradients::Gradients;
 use super::grid::{Grid, Levels};
-use crate::dispatch;
+use crate::{dispatch, plan};
 
 /// The shortest run of a channel that has a loop of its own; shorter runs of all channels are taken together.
 const SHORT: usize = 16;
+
+/// The shortest run of which the lines at its ends, which two runs share, do not matter.
+const FEW_LINES: usize = 512;
 
 /// Which elements pass their gradient on, and whose gradients are summed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -106,6 +109,8 @@ pub struct FakeQuant {
     gradient: Gradient,
     /// Elements that follow one another with the same steps.
     run: usize,
+    /// Elements of an output that the caches keep.
+    cached: usize,
     steps: [Vec<f32>; 6],
     /// Channels whose range is 0..=0: in TensorFlow's way, they give 0 and pass all gradients on.
     empty: Vec<usize>,
@@ -183,7 +188,8 @@ impl FakeQuant {
         for (at, vector) in vectors.iter_mut().enumerate() {
             *vector = collect(channels * repeats, (0..channels * repeats).map(|i| steps(i / repeats)[at]))?;
         }
-        Ok(Self { backend, axis, form, gradient, run, steps: vectors, empty: Vec::new() })
+        let cached = if run < FEW_LINES { usize::MAX } else { plan::CACHED / size_of::<f32>() };
+        Ok(Self { backend, axis, form, gradient, run, cached, steps: vectors, empty: Vec::new() })
     }
 
     /// Which elements share steps.
@@ -249,7 +255,7 @@ impl FakeQuant {
 
     fn kernel(&self) -> Kernel<'_> {
         let [scale, inverse, low, high, first, last] = &self.steps;
-        Kernel { form: self.form, run: self.run, scale, inverse, low, high, first, last }
+        Kernel { form: self.form, run: self.run, cached: self.cached, scale, inverse, low, high, first, last }
     }
 
     fn fill_empty(&self, y: &mut [f32]) {

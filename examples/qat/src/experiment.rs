@@ -42,10 +42,10 @@ impl Bits {
 pub struct Experiment {
     /// Training in floats.
     pub float: Schedule,
-    /// Fine tuning of 8/8, and of 4-bit weights.
+    /// Fine tuning of 8/8.
     pub tune: Schedule,
     /// Fine tuning of all other pairs.
-    pub tune_others: Schedule,
+    pub tune_fewer: Schedule,
     /// Training in floats of the network of the constructed failure; none, no such network.
     pub stretched: Option<Schedule>,
     /// The pairs of bits.
@@ -128,8 +128,7 @@ impl Experiment {
         let Precision { weight_bits, activation_bits, per_channel } = precision;
         let calibrated = train::calibrate(network, precision, training)?;
         let ptq = train::accuracy(test, |images| calibrated.forward(images))?;
-        let long = activation_bits == 8 && [4, 8].contains(&weight_bits);
-        let schedule = if long { self.tune } else { self.tune_others };
+        let schedule = if (weight_bits, activation_bits) == (8, 8) { self.tune } else { self.tune_fewer };
         let tuned = train::tune(network, precision, training, schedule, rng)?;
         let qat = train::accuracy(test, |images| tuned.forward(images))?;
         let integers = Network::convert(&tuned)?;

@@ -59,7 +59,7 @@ impl Network {
                 input: mean.unwrap_or(input),
                 output,
                 activation: if dense { Activation::None } else { plan.activation },
-                rounding: Rounding::DoubleAway,
+                rounding: Rounding::SingleAway,
             }
             .convert()?;
             let window = Window { stride: [layer.moves.stride; 2], padding: Padding::Same, ..Window::default() };

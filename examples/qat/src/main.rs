@@ -122,14 +122,14 @@ fn main() -> Result<ExitCode> {
             Experiment {
                 float: of(all * options.epochs, 6e-3),
                 tune: of(all / 2, 1e-3),
-                tune_others: of(all / 6, 1e-3),
+                tune_fewer: of(all * 2, 3e-3),
                 stretched: options.failure.then(|| of(all * 3, 6e-3)),
                 bits: options.bits,
             }
         } else {
             let tune = of(all * 8, 2e-3);
             let float = of(all * options.epochs, 1e-2);
-            Experiment { float, tune, tune_others: tune, stretched: Some(float), bits: options.bits }
+            Experiment { float, tune, tune_fewer: tune, stretched: Some(float), bits: options.bits }
         };
         let outcome = experiment.run(&sets, seed, tell)?;
         results.rows.extend(outcome.rows);

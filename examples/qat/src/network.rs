@@ -246,25 +246,28 @@ impl Folded {
 
     /// Scores of a batch, in floats.
     pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
-        self.run(images, |_, w| Ok(w.clone()), |_, x| Ok(x.clone()))
+        let parameters = |i: usize| Ok([&self.weights[i], &self.biases[i]].map(|x| x.as_tensor().clone()));
+        self.run(images, parameters, |_, x| Ok(x.clone()))
     }
 
-    /// Scores of a batch, with something done to weights, and to each activation: those of the layers, the
-    /// mean, the scores.
+    /// Scores of a batch, by some weights and bias of each layer, with something done to each activation: those of the layers,
+    /// the mean, the scores.
     fn run(
         &self,
         images: &Tensor,
-        weights: impl Fn(usize, &Tensor) -> Result<Tensor>,
+        parameters: impl Fn(usize) -> Result<[Tensor; 2]>,
         mut activations: impl FnMut(usize, &Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
         let mut x = images.clone();
         for (i, layer) in self.plan.layers.iter().enumerate() {
-            let w = weights(i, &self.weights[i])?;
             if layer.kind == Kind::Dense {
                 x = activations(i, &mean(&x)?)?;
-                return activations(i + 1, &layer.linear(&x, &w)?.apply_op2(&self.biases[i], Bias)?);
             }
-            let y = layer.linear(&x, &w)?.apply_op2(&self.biases[i], Bias)?;
+            let [w, b] = parameters(i)?;
+            let y = layer.linear(&x, &w)?.apply_op2(&b, Bias)?;
+            if layer.kind == Kind::Dense {
+                return activations(i + 1, &y);
+            }
             x = activations(i, &self.plan.activate(&y)?)?;
         }
         Ok(x)
@@ -336,16 +339,35 @@ impl Simulation {
 
     /// Scores of a batch, showing each activation on the way.
     pub fn trace(&self, images: &Tensor, mut show: impl FnMut(&Tensor)) -> Result<Tensor> {
-        let fake = |i: usize, w: &Tensor| -> Result<Tensor> {
+        let fake = |i: usize| -> Result<[Tensor; 2]> {
+            let [w, b] = [&self.network.weights[i], &self.network.biases[i]];
             let (grids, axis) = self.weight_grids(i, w)?;
             let fake = FakeQuant::new(&FakeQuantSpec { axis, ..FakeQuantSpec::new(&grids) })?;
-            Ok(w.apply_op1(FakeWeights(fake))?)
+            Ok([w.apply_op1(FakeWeights(fake))?, self.bias(i, b, &grids)?])
         };
-        self.network.run(images, fake, |i, x| {
+        let pictures = FakeQuant::new(&FakeQuantSpec::new(&[Self::input()?]))?;
+        self.network.run(&images.apply_op1(FakeWeights(pictures))?, fake, |i, x| {
             let y = x.apply_op1(FakeActivations(self.activations[i].clone()))?;
             show(&y);
             Ok(y)
         })
+    }
+
+    /// The bias of a layer, once its output is quantized a multiple of `S1 * S2`, as conversion rounds it. The gradient is straight through.
+    fn bias(&self, layer: usize, bias: &Tensor, weights: &[Grid]) -> Result<Tensor> {
+        let dense = self.network.plan.layers[layer].kind == Kind::Dense;
+        if !ops::lock(&self.activations[layer + usize::from(dense)]).quantizes() {
+            return Ok(bias.clone());
+        }
+        let input = match layer {
+            0 => Self::input()?,
+            _ => self.activation(if dense { layer } else { layer - 1 })?,
+        };
+        let count = bias.elem_count();
+        let steps = weights.iter().cycle().take(count).map(|grid| input.scale() * grid.scale()).collect();
+        let steps = Tensor::from_vec(steps, count, &Device::Cpu)?;
+        let rounded = bias.div(&steps)?.round()?.mul(&steps)?;
+        Ok(bias.add(&rounded.sub(bias)?.detach())?)
     }
 
     /// The grids of the weights of a layer.

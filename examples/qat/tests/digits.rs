@@ -9,7 +9,7 @@ fn eight_bits_cost_less_than_a_point() {
     let sets = data::digits(1).unwrap();
     let float = Schedule { batch: 32, steps: 42 * 25, rate: 1e-2 };
     let tune = Schedule { steps: 42 * 4, rate: 2e-3, ..float };
-    let experiment = Experiment { float, tune, tune_others: tune, stretched: None, bits: Bits::Eight };
+    let experiment = Experiment { float, tune, tune_fewer: tune, stretched: None, bits: Bits::Eight };
     let outcome = experiment.run(&sets, 1, |_| ()).unwrap();
     assert_eq!(outcome.rows.len(), 2);
     for row in outcome.rows {

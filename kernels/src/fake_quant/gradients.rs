@@ -1,10 +1,5 @@
 //! Gradients of fake quantization.
-//!
-//! In two passes over a few hundred elements, which stay in L1 between them: what an element gives, in 32-bit floats, and sums of it in 64
-//! bits. In one pass the compiler makes all vectors as short, in elements, as those of 64-bit floats: twice as slow with AVX2, where a
-//! division takes four elements as long as eight.
 
-use core::hint::black_box;
 use core::marker::PhantomData;
 use core::ops::Range;
 
@@ -25,13 +20,19 @@ pub(super) struct Parts {
 pub(super) trait Gradient {
     fn parts(x: f32, dy: f32, step: Step) -> Parts;
 
-    /// Whether parts pass through memory.
-    const STAGED: bool = false;
-
     /// What both sums gain.
     #[inline(always)]
     fn gains(parts: Parts, _: f32) -> [f64; 2] {
         [parts.first.into(), parts.second.into()]
+    }
+
+    /// Adds what the elements of a block gain.
+    #[inline(always)]
+    unsafe fn add<L: Lanes>(all: &Parts16, _: &[f32; BLOCK], [first, second]: &mut [[f64; BLOCK]; 2]) {
+        for i in 0..BLOCK {
+            first[i] += f64::from(all.first[i]);
+            second[i] += f64::from(all.second[i]);
+        }
     }
 }
 
@@ -74,8 +75,6 @@ impl Gradient for Index {
 
 pub(super) struct Learned;
 impl Gradient for Learned {
-    const STAGED: bool = true;
-
     #[inline(always)]
     fn parts(x: f32, dy: f32, step: Step) -> Parts {
         let ratio = x / step.scale;
@@ -85,19 +84,28 @@ impl Gradient for Learned {
         let outside = number && !inside;
         // Beyond an end that is n; inside, n - ratio. What is no number gains nothing, whatever dy is.
         let by = nearest(ratio, step) - only(ratio, inside);
-        Parts { dx: only(dy, inside), first: only(dy, number), second: only(dy, outside), by }
+        Parts { dx: only(dy, inside), first: only(dy, number), second: only(-dy, outside), by }
     }
 
     /// Products of two 32-bit floats are exact in 64 bits.
     #[inline(always)]
     fn gains(parts: Parts, scale: f32) -> [f64; 2] {
-        [f64::from(parts.first) * f64::from(parts.by), f64::from(parts.second) * f64::from(-scale)]
+        [f64::from(parts.first) * f64::from(parts.by), f64::from(parts.second) * f64::from(scale)]
+    }
+
+    #[inline(always)]
+    unsafe fn add<L: Lanes>(all: &Parts16, scale: &[f32; BLOCK], [first, second]: &mut [[f64; BLOCK]; 2]) {
+        // SAFETY: Features.
+        unsafe {
+            L::add_wide_products(first, &all.first, &all.by);
+            L::add_wide_products(second, &all.second, scale);
+        }
     }
 }
 
 /// Parts of a block; vectors of them that lie across two lines could not be loaded from where they wait to be stored.
 #[repr(align(64))]
-struct Parts16 {
+pub(super) struct Parts16 {
     dx: [f32; BLOCK],
     first: [f32; BLOCK],
     second: [f32; BLOCK],
@@ -128,7 +136,7 @@ impl<L: Lanes, G: Gradient> Work for Backward<L, G> {
                     for at in (0..whole).step_by(BLOCK) {
                         let to = [first, second].map(|sums| sums.add(at).cast::<[f64; BLOCK]>());
                         let mut sums = to.map(|sums| sums.read());
-                        let block = gains::<G, _>(from, at, &mut sums, steps);
+                        let block = gains::<L, G, _>(from, at, &mut sums, steps);
                         put::<L>(dx.add(at), block, false);
                         to[0].write(sums[0]);
                         to[1].write(sums[1]);
@@ -148,7 +156,7 @@ impl<L: Lanes, G: Gradient> Work for Backward<L, G> {
                     }
                     let to = [first, second].map(|sums| sums.cast::<[f64; BLOCK]>());
                     let mut staged = to.map(|sums| sums.read());
-                    let stream = run.streams::<L>(len);
+                    let stream = run.streams::<L>();
                     let head = if stream { before_line(dx) } else { 0 };
                     few::<G>(from, dx, 0..head, &mut staged, step);
                     // Blocks from there on begin with another sum.
@@ -157,7 +165,7 @@ impl<L: Lanes, G: Gradient> Work for Backward<L, G> {
                     let mut sums = staged;
                     let mut at = head;
                     while len - at >= BLOCK {
-                        let block = gains::<G, _>(from, at, &mut sums, step);
+                        let block = gains::<L, G, _>(from, at, &mut sums, step);
                         put::<L>(dx.add(at), block, stream);
                         at += BLOCK;
                     }
@@ -174,7 +182,7 @@ impl<L: Lanes, G: Gradient> Work for Backward<L, G> {
 
 /// A block of dx at `at`.
 #[inline(always)]
-unsafe fn gains<G: Gradient, S: Steps>(
+unsafe fn gains<L: Lanes, G: Gradient, S: Steps>(
     [x, dy]: [*const f32; 2],
     at: usize,
     sums: &mut [[f64; BLOCK]; 2],
@@ -190,15 +198,8 @@ unsafe fn gains<G: Gradient, S: Steps>(
             let Parts { dx, first, second, by } = G::parts(x[i], dy[i], steps.at(at + i));
             (all.dx[i], all.first[i], all.second[i], all.by[i]) = (dx, first, second, by);
         }
-        if G::STAGED {
-            black_box(&mut all);
-        }
-        for i in 0..BLOCK {
-            let (dx, first, second, by) = (all.dx[i], all.first[i], all.second[i], all.by[i]);
-            let gains = G::gains(Parts { dx, first, second, by }, steps.at(at + i).scale);
-            sums[0][i] += gains[0];
-            sums[1][i] += gains[1];
-        }
+        let scale = steps.scales(at);
+        G::add::<L>(&all, &scale, sums);
         all.dx
     }
 }

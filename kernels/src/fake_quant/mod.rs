@@ -24,10 +24,6 @@ use crate::lanes::Lanes;
 
 /// Elements of a block, and sums a channel.
 const BLOCK: usize = 16;
-/// Elements of an output that a cache is not to keep.
-const CACHED: usize = 600 << 10;
-/// Blocks of a piece that is worth finding its first cache line.
-const FEW_BLOCKS: usize = 32;
 /// 1.5 * 2^23: beside it floats are integers, so that adding it rounds to the nearest, for |x| < 2^22.
 const MAGIC: f32 = 12_582_912.0;
 /// The largest float below 1/2. Adding 1/2 itself would round 0.49999997 up.
@@ -64,7 +60,7 @@ pub enum FakeGradient {
 /// // Codes 0..=4 of scale 0.5, and 1 stands for 0.
 /// let (low, high) = (&[-0.5], &[1.5]);
 /// let steps =
-///     FakeQuant { form: FakeForm::Nearest, run: 4, scale: &[0.5], inverse: &[2.0], low, high, first: &[-1.0], last: &[3.0] };
+///     FakeQuant { form: FakeForm::Nearest, run: 4, cached: 9, scale: &[0.5], inverse: &[2.0], low, high, first: &[-1.0], last: &[3.0] };
 /// let backend = available().next().unwrap();
 /// let (x, mut y, mut dx, mut sums) = ([-9.0, 0.2, 0.25, 1.6], [0.0; 4], [0.0; 4], [[0.0; 16]; 2]);
 /// steps.forward(backend, &x, &mut y)?;
@@ -80,6 +76,8 @@ pub struct FakeQuant<'a> {
     pub form: FakeForm,
     /// Elements before it is the next channel's turn.
     pub run: usize,
+    /// Elements of an output that the caches keep; of more, what is not in place goes past them, where the CPU has stores that do.
+    pub cached: usize,
     /// The real difference between neighbours.
     pub scale: &'a [f32],
     /// What [`FakeForm::Multiply`] multiplies by.
@@ -113,11 +111,10 @@ struct Back {
 }
 
 impl FakeQuantRun<'_> {
-    /// Whether a piece of so many elements goes past the caches: all of them do not fit there, and a line more or less at its ends
-    /// does not matter.
+    /// Whether whole lines go past the caches.
     #[inline(always)]
-    fn streams<L: Lanes>(&self, piece: usize) -> bool {
-        L::STREAMS && self.len > CACHED && piece >= FEW_BLOCKS * BLOCK && self.out.cast_const() != self.x
+    fn streams<L: Lanes>(&self) -> bool {
+        L::STREAMS && self.len > self.steps.cached && self.out.cast_const() != self.x
     }
 }
 
@@ -222,7 +219,7 @@ pub(crate) unsafe fn run<L: Lanes>(run: &FakeQuantRun<'_>) {
                 FakeGradient::Learned => pieces(run, Backward::<L, Learned>::new(back)),
             },
         }
-        if L::STREAMS && run.len > CACHED {
+        if run.streams::<L>() {
             L::fence();
         }
     }
@@ -245,6 +242,8 @@ trait Steps: Copy {
     const EACH: bool;
     /// Those of element `i` of the run.
     unsafe fn at(self, i: usize) -> Step;
+    /// The scales of the block from element `i` on.
+    unsafe fn scales(self, i: usize) -> [f32; BLOCK];
 }
 
 /// The same for all.
@@ -254,6 +253,11 @@ impl Steps for Step {
     #[inline(always)]
     unsafe fn at(self, _: usize) -> Step {
         self
+    }
+
+    #[inline(always)]
+    unsafe fn scales(self, _: usize) -> [f32; BLOCK] {
+        [self.scale; BLOCK]
     }
 }
 
@@ -279,6 +283,12 @@ impl Steps for Each<'_> {
             first: of(first),
             last: of(last),
         }
+    }
+
+    #[inline(always)]
+    unsafe fn scales(self, i: usize) -> [f32; BLOCK] {
+        // SAFETY: FakeQuant: there are as many channels.
+        unsafe { self.0.scale.as_ptr().add(i).cast::<[f32; BLOCK]>().read_unaligned() }
     }
 }
 
@@ -335,7 +345,7 @@ struct Forward<L, F>(PhantomData<(L, F)>);
 impl<L: Lanes, F: Form> Work for Forward<L, F> {
     #[inline(always)]
     unsafe fn piece(&self, run: &FakeQuantRun<'_>, start: usize, len: usize, piece: Piece) {
-        let stream = run.streams::<L>(len);
+        let stream = run.streams::<L>();
         // SAFETY: our caller's clauses: pieces are parts of both slices.
         unsafe {
             let (x, out) = (run.x.add(start), run.out.add(start));

@@ -238,6 +238,18 @@ unsafe impl<const VNNI: bool> Lanes for ZmmLanes<VNNI> {
         unsafe { _mm512_srav_epi32(x, by) }
     }
 
+    #[inline(always)]
+    unsafe fn add_wide_products(sums: &mut [f64; 16], a: &[f32; 16], b: &[f32; 16]) {
+        for at in [0, 8] {
+            // SAFETY: Features; eight of each from there on.
+            unsafe {
+                let wide = |x: &[f32; 16]| _mm512_cvtps_pd(_mm256_loadu_ps(x.as_ptr().add(at)));
+                let to = sums.as_mut_ptr().add(at);
+                _mm512_storeu_pd(to, _mm512_fmadd_pd(wide(a), wide(b), _mm512_loadu_pd(to)));
+            }
+        }
+    }
+
     const STREAMS: bool = true;
 
     #[inline(always)]

@@ -43,7 +43,7 @@ pub fn ends(run: &Run) {
                 .collect();
             let vectors: [&[f32]; 6] = core::array::from_fn(|i| &*arena.slice(channels, |c| steps[c][i]));
             let [scale, inverse, low, high, first, last] = vectors;
-            let spec = FakeQuant { form, run: each, scale, inverse, low, high, first, last };
+            let spec = FakeQuant { form, run: each, cached: 0, scale, inverse, low, high, first, last };
             let x = &*arena
                 .slice(len, |_| if rng.one_in(9) { f32::NAN } else { rng.within(-3000, 3000) as f32 / 16.0 });
             let dy = &*arena.slice(len, |_| rng.real(-9, 9));
@@ -57,6 +57,21 @@ pub fn ends(run: &Run) {
                 run.fail(format_args!("{error}"));
             }
             run.check_margins(&arena);
+            // Past the caches or not, bits are the same.
+            let near = FakeQuant { cached: usize::MAX, ..spec };
+            let (mut near_y, mut near_dx) = (vec![0.0; len], vec![0.0; len]);
+            let [mut near_a, mut near_b] = [0; 2].map(|_| vec![0.5; spec.sums()]);
+            let done = near.forward(run.backend, x, &mut near_y).and_then(|()| {
+                near.backward(run.backend, gradient, [x, dy], &mut near_dx, [&mut near_a, &mut near_b])
+            });
+            let all = |x: &[f32]| x.iter().map(|x| bits(*x)).collect::<Vec<_>>();
+            let sums = |x: &[f64]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            if done.is_err() || [all(y), all(dx)] != [all(&near_y), all(&near_dx)] {
+                run.fail(format_args!("{y:?}, {dx:?} are not {near_y:?}, {near_dx:?}"));
+            }
+            if [sums(a), sums(b)] != [sums(&near_a), sums(&near_b)] {
+                run.fail(format_args!("sums are {a:?}, {b:?}, not {near_a:?}, {near_b:?}"));
+            }
             for i in 0..len {
                 let step = steps[if each == usize::MAX { 0 } else { i / each % channels }];
                 let expected = define(form, x[i], step);
