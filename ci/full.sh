@@ -36,11 +36,11 @@ fi
 show=all limit=7200 step engines bash ci/engines.sh
 
 if fuzz_installed; then
-    for name in gemm pack stages layers; do step "fuzz-$name-long" fuzz run "$name" -- -max_total_time=300; done
+    for name in gemm pack stages layers training; do step "fuzz-$name-long" fuzz run "$name" -- -max_total_time=300; done
     step fuzz-load-long fuzz_tflite run load -- -max_total_time=300
     if ensure llvm-tools "rustup component list --installed --toolchain nightly | grep llvm-tools" \
         rustup component add llvm-tools --toolchain nightly; then
-        for name in gemm pack stages layers; do show=all step "coverage-$name" coverage "$name"; done
+        for name in gemm pack stages layers training; do show=all step "coverage-$name" coverage "$name"; done
     else
         skip coverage "no llvm-tools to be had"
     fi

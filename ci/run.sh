@@ -164,7 +164,7 @@ elsewhere() {
     fi
     if fuzz_installed; then
         step fuzz-build fuzz build
-        for name in gemm pack stages layers; do step "fuzz-$name" fuzz run "$name" -- -max_total_time=10; done
+        for name in gemm pack stages layers training; do step "fuzz-$name" fuzz run "$name" -- -max_total_time=10; done
         step fuzz-build-load fuzz_tflite build
         step fuzz-load fuzz_tflite run load -- -max_total_time=10
     else

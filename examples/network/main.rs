@@ -13,8 +13,8 @@ use zeropoint::layers::{
     Padding, Window,
 };
 use zeropoint::{
-    Backend, MatMut, MatRef, Multiplier, PackOptions, PerAxis, QuantParams, Stages, TensorMut, TensorRef,
-    ZeroPoint,
+    Backend, MatMut, MatRef, Multiplier, PackOptions, PerAxis, QuantParams, Rounding, Stages, TensorMut,
+    TensorRef, ZeroPoint,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -62,6 +62,7 @@ fn prepare(saved: &Value, backend: Backend) -> Result<Layer> {
     let window = Window { stride: [stride; 2], padding: Padding::Same, ..Window::default() };
     let stages = Stages::<u8>::fixed(PerAxis::PerColumn(&multipliers))
         .bias(&bias)
+        .rounding(Rounding::SingleAway)
         .zero_point(output.zero_point())
         .clamp(low, high);
     let pack = PackOptions { backend: Some(backend), ..PackOptions::default() };

@@ -16,6 +16,8 @@ fn eight_bits_cost_less_than_a_point() {
         println!("{row:?}");
         assert!(row.float >= 96.0, "float: {}", row.float);
         assert!(row.integer.integer_accuracy >= row.float - 1.0, "{row:?}");
-        assert!(row.integer.same_class >= 99.5 && row.integer.farthest_of_a_layer <= 1, "{row:?}");
+        assert!(row.integer.same_class >= 99.5, "{row:?}");
+        // Each layer by itself, and behind the whole network.
+        assert!(row.integer.farthest_of_a_layer <= 1 && row.integer.farthest_score <= 1, "{row:?}");
     }
 }

@@ -1,8 +1,9 @@
 //! Fake quantization, element by element: reals to the nearest reals that codes stand for, and gradients back.
 //!
-//! The loops are plain Rust, compiled once with the features of each row, so that vectors are the compiler's; those with sums take blocks of
-//! sixteen elements. Every element takes the same float operations on every backend, none of them fused; sums of gradients have an
-//! order of their own, so bits do not depend on the backend.
+//! The loops are plain Rust, compiled once with the features of each row, so that vectors are the compiler's; those with sums, or with
+//! steps of each element, take blocks of sixteen elements. Lanes add what 64-bit sums gain, and store past the caches what these could not
+//! keep: on Emerald Rapids, 16 MiB of gradients 27 to 34 GB/s, a copy having 28. Every element takes the same float operations on every
+//! backend, fused only where the product is exact; sums of gradients have an order of their own, so bits do not depend on the backend.
 //!
 //! ```text
 //! Nearest    y = scale * half_away(clamp(x / scale, first, last))
