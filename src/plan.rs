@@ -44,7 +44,7 @@ const FAR: usize = 1150 << 10;
 /// Bytes from where few rows multiply weights from afar to where they fetch them: a page, where the fetching that the CPU does by
 /// itself ends. On Emerald Rapids, one read being 28 GB/s: M = 4 23 to 27 GB/s, 8 16 to 25.
 const AHEAD: usize = 4096;
-/// Bytes of a product that stay in L2. On Emerald Rapids, i32 stored past the caches: 3136 x 576 x 64, 2.6 MB, 1768 to 2286
+/// Bytes of an output that stay in L2, of a product or of fake quantization. On Emerald Rapids, i32 stored past the caches: 3136 x 576 x 64, 2.6 MB, 1768 to 2286
 /// GOP/s; 3136 x 128 x 128, 2.0 MB, 1297 to 1115.
 pub(crate) const CACHED: usize = 2300 << 10;
 /// Bytes of panels that rows pass in L2, for kernels that go across. On Emerald Rapids, L2 2 MiB, of 2048 x 2048 x 2048: 128

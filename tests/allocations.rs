@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use common::backends;
 use common::pool::Started;
 use zeropoint::layers::*;
+use zeropoint::training::{Axis, FakeQuant, FakeQuantSpec, Gradients, Grid, Levels};
 use zeropoint::{
-    Element, Error, FloatScale, Gemm, MatMut, MatRef, Multiplier, PackOptions, Packed, PerAxis, QuantParams,
-    Quantized, Rounding, Side, Stages, TensorMut, TensorRef, Threads, Workspace,
+    Backend, Element, Error, FloatScale, Gemm, MatMut, MatRef, Multiplier, PackOptions, Packed, PerAxis,
+    QuantParams, Quantized, Rounding, Side, Stages, TensorMut, TensorRef, Threads, Workspace,
 };
 
 /// Counts the allocations of all threads.
@@ -126,6 +127,20 @@ fn run_layers(pack: PackOptions, pool: &dyn Threads) {
     without_allocating(&"softmax", || softmax.run(4, &[9; 2 * 7 * 6 * 4], &mut out)).unwrap();
 }
 
+/// Fake quantization, forward and back, of a tensor and of channels.
+fn run_training(backend: Backend) {
+    let grids = [Grid::from_range(-1.0, 2.0, Levels::bits(8).unwrap()).unwrap(); 4];
+    for (axis, count) in [(Axis::Tensor, 1), (Axis::Channels { channels: 4, inner: 1 }, 4)] {
+        let spec = FakeQuantSpec { axis, backend: Some(backend), ..FakeQuantSpec::new(&grids[..count]) };
+        let fake = FakeQuant::new(&spec).unwrap();
+        let mut gradients = Gradients::new(&fake).unwrap();
+        let (mut x, dy, mut y) = ([0.7; 80], [1.0; 80], [0.0; 80]);
+        without_allocating(&"forward", || fake.forward(&x, &mut y)).unwrap();
+        without_allocating(&"back", || fake.backward(&x, &dy, &mut y, &mut gradients)).unwrap();
+        without_allocating(&"in place", || fake.forward_in_place(&mut x)).unwrap();
+    }
+}
+
 #[test]
 fn prepared_runs_allocate_nothing() {
     let (m, _, n) = SHAPE;
@@ -147,6 +162,7 @@ fn prepared_runs_allocate_nothing() {
         let columns = Stages::<i8>::fixed(PerAxis::PerColumn(&by[..n]));
         run_all(options, columns, Stages::float(both).clamp(-5, 90), &pool);
         run_layers(options, &pool);
+        run_training(backend);
         let reals = Stages::<f32>::dequantize(both);
         run_all(options, reals, Stages::dequantize(0.5).float_bias(&scales[..n]).row_bias(&row_bias), &pool);
     }

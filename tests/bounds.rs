@@ -47,6 +47,8 @@ fn the_longest_k_without_a_wrap() {
     assert!(LONGEST as i64 * 255 * 255 < 1 << 31 && (LONGEST as i64 + 1) * 255 * 255 >= 1 << 31);
     constant::<u8, u8>(LONGEST, (255, 0), (255, 0));
     constant::<u8, u8>(LONGEST, (0, 255), (255, 0));
+    constant::<u8, u8>(LONGEST, (255, 0), (0, 255));
+    constant::<u8, u8>(LONGEST, (0, 255), (0, 255));
     constant::<i8, i8>(LONGEST, (-128, 127), (-128, 127));
     constant::<u8, i8>(LONGEST, (255, 0), (-128, 127));
     constant::<i8, u8>(LONGEST, (127, -128), (0, 255));

@@ -156,6 +156,34 @@ impl Problem {
     }
 }
 
+/// Two groups of a convolution, and two outputs of a channel of a depthwise one: twice and three times a code.
+#[test]
+fn groups_and_multipliers_are_converted() {
+    let one = Grid::new(1.0, 0, Levels::bits(8).unwrap()).unwrap();
+    let trained = |layout| TrainedLayer {
+        name: "twice, three times",
+        layout,
+        weights: &[2.0, 3.0],
+        bias: &[0.0, 1.0],
+        grids: std::slice::from_ref(&one),
+        input: one,
+        output: one,
+        activation: Activation::None,
+        rounding: Rounding::DoubleAway,
+    };
+    let mut out = [0u8; 2];
+    let conv = trained(WeightLayout::Conv).convert().unwrap().conv2d([1, 1], Window::default(), 2).unwrap();
+    let input = TensorRef::nhwc(&[10u8, 20], [1, 1, 1, 2]).unwrap();
+    conv.run(input, TensorMut::nhwc(&mut out, [1, 1, 1, 2]).unwrap(), &mut conv.workspace()).unwrap();
+    assert_eq!(out, [20, 61]);
+    let layer = trained(WeightLayout::Depthwise).convert().unwrap();
+    let depthwise = layer.depthwise_conv2d([1, 1], Window::default(), 2).unwrap();
+    let input = TensorRef::nhwc(&[10u8], [1, 1, 1, 1]).unwrap();
+    let mut workspace = depthwise.workspace([1, 1, 1, 1]).unwrap();
+    depthwise.run(input, TensorMut::nhwc(&mut out, [1, 1, 1, 2]).unwrap(), &mut workspace).unwrap();
+    assert_eq!(out, [20, 31]);
+}
+
 /// Codes of integers are those of the simulation, or neighbours, which rounding of bias and multiplier may make; they are neighbours rarely.
 #[test]
 fn integers_do_what_was_simulated() {
@@ -241,6 +269,15 @@ fn what_integers_cannot_hold_is_named() {
     let named = |argument, channel| ("block 3, depthwise".to_owned(), argument, channel);
     let layer = fine.convert().unwrap();
     assert_eq!((layer.bias(), layer.weight_zero_points(), layer.clamp()), (&[0, 2][..], &[-128; 2][..], (0, 255)));
+    // Clamps of activations: codes of 0, 6, -1 and 1 (paper 2.4).
+    let clamp = |activation, zero| {
+        let output = Grid::new(0.05, zero, levels).unwrap();
+        TrainedLayer { activation, output, ..fine }.convert().unwrap().clamp()
+    };
+    assert_eq!(clamp(Activation::None, 30), (0, 255));
+    assert_eq!(clamp(Activation::Relu, 30), (30, 255));
+    assert_eq!(clamp(Activation::Relu6, 30), (30, 150));
+    assert_eq!(clamp(Activation::ReluN1, 30), (10, 50));
     // Biases at the ends of int32, less what products may add, and beyond.
     let with = |bias: &[f32]| TrainedLayer { bias, weights: &[0.0, 0.0, 0.0, 1.0], ..fine }.convert().map(|_| ());
     assert!(with(&[0.0, 1.07e9]).is_ok());

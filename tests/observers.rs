@@ -110,6 +110,10 @@ fn ranges_are_the_ends_of_each_channel() {
                 Range { min: of().fold(f32::INFINITY, f32::min), max: of().fold(f32::NEG_INFINITY, f32::max) };
             assert_eq!(*got, expected, "{axis:?}");
         }
+        // The same of batches, each of whole turns of the channels.
+        let mut observer = MinMax::new(axis).unwrap();
+        x.chunks(x.len() / outer).for_each(|batch| observer.observe(batch).unwrap());
+        assert_eq!(observer.ranges(), Some(&got[..]), "{axis:?}");
     }
     let mut one = [Range::default()];
     let nan = ranges(&[1.0, f32::NAN], Axis::Tensor, &mut one).unwrap_err();

@@ -268,6 +268,17 @@ fn every_real_is_rounded_as_defined() {
                 "{x:e}: {y:e}, not {expected:e}"
             );
         }
+        // So many that they go past the caches, forward and back, in other places of their lines.
+        let mut there = vec![0.0; all.len() + 3];
+        fake.forward(&all, &mut there[3..]).unwrap();
+        assert_eq!(bits(&y), bits(&there[3..]));
+        let mut gradients = Gradients::new(&fake).unwrap();
+        fake.backward(&all, &all, &mut there[3..], &mut gradients).unwrap();
+        let (whole, mut parts) = (there[3..].to_vec(), vec![0.0; all.len()]);
+        for (x, dx) in all.chunks(1000).zip(parts.chunks_mut(1000)) {
+            fake.backward(x, x, dx, &mut gradients).unwrap();
+        }
+        assert_eq!(bits(&whole), bits(&parts));
     }
 }
 

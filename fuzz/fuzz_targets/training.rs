@@ -196,7 +196,7 @@ impl Input {
             rounding: Rounding::SingleAway,
         }
         .convert()?;
-        let _ = layer.conv2d::<u8, u8>([1, 1], Window::default(), 1)?;
+        let _ = layer.conv2d::<u8, u8>([1, 1], Window::default(), 1);
         let _ = layer.depthwise_conv2d::<u8, u8>([1, 1], Window::default(), 1);
         let dense = layer.fully_connected::<u8, u8>()?;
         let (inputs, mut out) = (vec![200; weights.len() / channels.max(1)], vec![0; channels]);

@@ -77,7 +77,7 @@ impl Activations {
     /// The grid of the range so far, 0 included.
     ///
     /// # Errors
-    /// [`Error::Length`] if nothing was observed.
+    /// [`Error::Length`] if nothing was observed; those of [`Range::grid`](super::Range::grid), of a range whose steps are no float.
     pub fn grid(&self) -> Result<Grid, Error> {
         let nothing = Error::Length { argument: "observed batches", expected: 1, got: 0 };
         self.observer.range(0).ok_or(nothing)?.grid(self.levels)
@@ -91,10 +91,11 @@ impl Activations {
         Gradients::new(&self.fake)
     }
 
-    /// Observes, and quantizes or copies, as the switches say. After an error nothing has changed but y.
+    /// Observes, and quantizes or copies, as the switches say. After an error no step has passed.
     ///
     /// # Errors
-    /// [`Error::Length`] if the slices differ in length, or a batch is to be quantized before anything was observed; [`Error::NotFinite`].
+    /// [`Error::Length`] if the slices differ in length, or a batch is to be quantized before anything was observed; [`Error::NotFinite`];
+    /// those of [`Activations::grid`].
     pub fn forward(&mut self, x: &[f32], y: &mut [f32]) -> Result<(), Error> {
         equal("y", x.len(), y.len())?;
         if self.observing {

@@ -136,7 +136,7 @@ impl FakeQuant {
         self.steps.iter_mut().zip(steps(grid)).for_each(|(vector, step)| vector.fill(step));
     }
 
-    /// In TensorFlow's way, bit for bit, in strict IEEE arithmetic. TensorFlow flushes denormal numbers to zero; here a range below
+    /// In TensorFlow's way, bit for bit but for sums of gradients, whose order TensorFlow does not state (within 1e-5), in strict IEEE arithmetic. TensorFlow flushes denormal numbers to zero; here a range below
     /// 2^-126 is a range.
     ///
     /// Ranges are not checked: NaN, infinite or reversed ends, and ends that are the same, give what they give there. A range

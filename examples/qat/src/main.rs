@@ -19,7 +19,7 @@ zeropoint-qat digits|fashion [options]
   --json FILE    write all results
   --svg FILE     draw accuracy over bits
   --save FILE    write the network of 8 bits, a scale a channel, of the first seed
-  --seeds N      how often, with other random numbers (digits: 3, fashion: 1)
+  --seeds N      how often, with other random numbers (1)
   --bits WHICH   eight, few, lines or all (lines)
   --epochs N     of training in floats (digits: 40, fashion: 10)
   --failure      fashion: also the constructed failure
@@ -71,7 +71,7 @@ fn options() -> Result<Option<Options>> {
         Some(other) => return Err(format!("{other}: neither digits nor fashion").into()),
         None => return Ok(None),
     };
-    let seeds = seeds.unwrap_or(if fashion { 1 } else { 3 });
+    let seeds = seeds.unwrap_or(1);
     let epochs = epochs.unwrap_or(if fashion { 10 } else { 40 });
     Ok(Some(Options { fashion, json, svg, save, seeds, bits, epochs, failure, data }))
 }
