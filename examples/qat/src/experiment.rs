@@ -1,6 +1,6 @@
 //! Float, post-training quantization and quantization-aware training, over bits and seeds.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use zeropoint::layers::Activation;
 
 use crate::Result;
@@ -53,7 +53,7 @@ pub struct Experiment {
 }
 
 /// Accuracies, in percent, with some bits.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Row {
     /// Which random numbers.
     pub seed: u64,

@@ -1,6 +1,6 @@
 //! The network in integers: converted by the library, run, compared with the simulation, saved.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use zeropoint::layers::{Activation, Conv2d, DepthwiseConv2d, FullyConnected, Mean, MeanSpec, Padding, Window};
 use zeropoint::training::{ConvertedLayer, Grid, TrainedLayer};
 use zeropoint::{MatMut, MatRef, Rounding, TensorMut, TensorRef};
@@ -211,7 +211,7 @@ impl Stage {
 }
 
 /// Integers against the simulation.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Comparison {
     /// How many pictures were classified.
     pub pictures: usize,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use zeropoint_qat::Result;
 use zeropoint_qat::data::{self, FASHION};
 use zeropoint_qat::experiment::{Bits, Experiment, Row};
@@ -16,6 +16,7 @@ const HELP: &str = "\
 Trains a small network, quantizes it after and during training, and runs it in integers.
 
 zeropoint-qat digits|fashion [options]
+zeropoint-qat plot --json FILE --svg FILE    draws results that were written
   --json FILE    write all results
   --svg FILE     draw accuracy over bits
   --save FILE    write the network of 8 bits, a scale a channel, of the first seed
@@ -26,6 +27,8 @@ zeropoint-qat digits|fashion [options]
   --data DIR     where Fashion-MNIST is";
 
 struct Options {
+    /// Only to draw.
+    plot: bool,
     fashion: bool,
     json: Option<PathBuf>,
     svg: Option<PathBuf>,
@@ -65,20 +68,21 @@ fn options() -> Result<Option<Options>> {
             other => return Err(other.unexpected().into()),
         }
     }
+    let plot = set.as_deref() == Some("plot");
     let fashion = match set.as_deref() {
-        Some("digits") => false,
+        Some("digits" | "plot") => false,
         Some("fashion") => true,
-        Some(other) => return Err(format!("{other}: neither digits nor fashion").into()),
+        Some(other) => return Err(format!("{other}: not digits, fashion or plot").into()),
         None => return Ok(None),
     };
     let seeds = seeds.unwrap_or(1);
     let epochs = epochs.unwrap_or(if fashion { 10 } else { 40 });
-    Ok(Some(Options { fashion, json, svg, save, seeds, bits, epochs, failure, data }))
+    Ok(Some(Options { plot, fashion, json, svg, save, seeds, bits, epochs, failure, data }))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct Results {
-    data: &'static str,
+    data: String,
     training_pictures: usize,
     test_pictures: usize,
     epochs: usize,
@@ -98,11 +102,20 @@ fn main() -> Result<ExitCode> {
         println!("{HELP}");
         return Ok(ExitCode::SUCCESS);
     };
+    if options.plot {
+        let (Some(json), Some(svg)) = (&options.json, &options.svg) else {
+            return Err("plot: it takes --json FILE and --svg FILE".into());
+        };
+        let text = std::fs::read_to_string(json).map_err(|error| format!("{}: {error}", json.display()))?;
+        let results: Results = serde_json::from_str(&text)?;
+        plot::draw(svg, &results.data, &results.rows)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     // Small tensors: more threads only wait for each other.
     rayon::ThreadPoolBuilder::new().num_threads(1).build_global()?;
     let start = Instant::now();
     let mut results = Results {
-        data: if options.fashion { "Fashion-MNIST" } else { "digits" },
+        data: if options.fashion { "Fashion-MNIST" } else { "digits" }.to_owned(),
         training_pictures: 0,
         test_pictures: 0,
         epochs: options.epochs,
@@ -142,7 +155,7 @@ fn main() -> Result<ExitCode> {
     println!("\n{}", plot::summary(&results.rows));
     println!("{:.0} s", results.seconds);
     if let Some(path) = &options.svg {
-        plot::draw(path, results.data, &results.rows)?;
+        plot::draw(path, &results.data, &results.rows)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -53,21 +53,41 @@ const PANELS: [Panel; 3] = [
     ("both", |row| row.weight_bits, |row| row.weight_bits == row.activation_bits),
 ];
 
-/// Accuracy over bits, mean over seeds: a panel each for weights, activations and both.
+/// Accuracy over bits, mean over seeds: a panel each for weights, activations and both, and one of the constructed failure, if it was
+/// tried.
 pub fn draw(path: &Path, data: &str, rows: &[Row]) -> Result<()> {
-    let rows: Vec<Row> = rows.iter().filter(|row| !row.constructed_failure).copied().collect();
+    let (failed, rows): (Vec<Row>, Vec<Row>) = rows.iter().copied().partition(|row| row.constructed_failure);
     let [width, height] = PANEL;
-    let size = [3.0 * (width + MARGIN) + MARGIN, height + 3.0 * MARGIN];
+    let size = [if failed.is_empty() { 3.0 } else { 4.0 } * (width + MARGIN) + MARGIN, height + 3.0 * MARGIN];
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{:.0}\" height=\"{:.0}\" \
          font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
         size[0], size[1]
     );
-    let least = rows.iter().map(|row| row.ptq.min(row.qat)).fold(100.0, f64::min);
+    let least = rows.iter().chain(&failed).map(|row| row.ptq.min(row.qat)).fold(100.0, f64::min);
     let floor = ((least / 10.0).floor() * 10.0).clamp(0.0, 90.0);
     let up = |percent: f64| MARGIN + height * (100.0 - percent) / (100.0 - floor);
     let (float, _) = spread(rows.iter().map(|row| row.float));
+    if !failed.is_empty() {
+        // Bars, of 8 bits.
+        let (left, foot) = (MARGIN + 3.0 * (width + MARGIN), MARGIN + height);
+        writeln!(svg, "<text x=\"{left}\" y=\"{}\">{data}, 8 bits, constructed failure</text>", MARGIN - 12.0)?;
+        for (number, (_, colour, dash, channel, value)) in LINES.into_iter().enumerate() {
+            let (percent, _) = spread(failed.iter().filter(|row| row.per_channel == channel).map(value));
+            let (x, y) = (left + 60.0 * number as f64 + 20.0, up(percent));
+            let fill = if dash.is_empty() { 1.0 } else { 0.4 };
+            writeln!(
+                svg,
+                "<rect x=\"{x}\" y=\"{y:.1}\" width=\"40\" height=\"{:.1}\" fill=\"{colour}\" \
+                 fill-opacity=\"{fill}\"/><text x=\"{x}\" y=\"{:.1}\">{percent:.1}</text>",
+                foot - y,
+                y - 4.0
+            )?;
+        }
+        let y = up(spread(failed.iter().map(|row| row.float)).0);
+        writeln!(svg, "<path d=\"M{left} {y:.1}h{width}\" stroke=\"black\" stroke-dasharray=\"2 3\"/>")?;
+    }
     for (number, (title, bits, belongs)) in PANELS.into_iter().enumerate() {
         let left = MARGIN + number as f64 * (width + MARGIN);
         let across = |bits: u32| left + width * f64::from(8 - bits) / 5.0;
