@@ -19,11 +19,12 @@ to=${DESTDIR-}$prefix
 install -d "$to"/{include,lib/pkgconfig,lib/cmake/zeropoint}
 (cd include && find . -type f -exec install -Dm 644 {} "$(realpath "$to")/include/{}" \;)
 install -m 755 "$target/release/libzeropoint.so" "$to/lib/libzeropoint.so.$version"
-ln -sf "libzeropoint.so.$version" "$to/lib/libzeropoint.so.0"
-ln -sf libzeropoint.so.0 "$to/lib/libzeropoint.so"
+interface=${version%.*}
+ln -sf "libzeropoint.so.$version" "$to/lib/libzeropoint.so.$interface"
+ln -sf "libzeropoint.so.$interface" "$to/lib/libzeropoint.so"
 install -m 644 "$target/release/libzeropoint.a" "$to/lib"
 for file in zeropoint.pc:pkgconfig zeropoint-gemmlowp.pc:pkgconfig cmake/zeropoint-config.cmake:cmake/zeropoint \
     cmake/zeropoint-config-version.cmake:cmake/zeropoint; do
-    sed "s/@VERSION@/$version/" "${file%:*}" >"$to/lib/${file#*:}/$(basename "${file%:*}")"
+    sed "s/@VERSION@/$version/; s/@INTERFACE@/$interface/" "${file%:*}" >"$to/lib/${file#*:}/$(basename "${file%:*}")"
 done
 echo "installed zeropoint $version in $to"

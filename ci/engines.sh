@@ -10,9 +10,9 @@ crate() {
     cargo test --locked --release --manifest-path "$1/Cargo.toml" -- --nocapture --test-threads 1
 }
 
-if ! ensure capi-tools "command -v cmake && command -v pkg-config && ls /usr/include/gemmlowp/public" \
+if ! ensure capi-tools "command -v cmake && command -v pkg-config && command -v valgrind && ls /usr/include/gemmlowp/public" \
     debian cmake pkg-config valgrind libgemmlowp-dev; then
-    skip capi-tools "not all of cmake, pkg-config, libgemmlowp-dev to be had: the next step says what it leaves out"
+    skip capi-tools "not all of cmake, pkg-config, valgrind, libgemmlowp-dev to be had: the next step says what it leaves out"
 fi
 show=all limit=3600
 step capi ci/capi.sh

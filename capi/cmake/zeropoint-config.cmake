@@ -4,8 +4,8 @@ get_filename_component(_zeropoint "${CMAKE_CURRENT_LIST_DIR}/../../.." ABSOLUTE)
 if(NOT TARGET zeropoint::zeropoint)
   add_library(zeropoint::zeropoint SHARED IMPORTED)
   set_target_properties(zeropoint::zeropoint PROPERTIES
-    IMPORTED_LOCATION "${_zeropoint}/lib/libzeropoint.so.0"
-    IMPORTED_SONAME "libzeropoint.so.0"
+    IMPORTED_LOCATION "${_zeropoint}/lib/libzeropoint.so.@INTERFACE@"
+    IMPORTED_SONAME "libzeropoint.so.@INTERFACE@"
     INTERFACE_INCLUDE_DIRECTORIES "${_zeropoint}/include")
   add_library(zeropoint::static STATIC IMPORTED)
   set_target_properties(zeropoint::static PROPERTIES

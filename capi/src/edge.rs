@@ -64,8 +64,8 @@ pub(crate) fn status(body: impl FnOnce() -> Result<(), Failure>) -> zeropoint_st
 pub(crate) unsafe trait Growing: Copy {
     /// The name, for messages.
     const NAME: &'static str;
-    /// Bytes it had when it was first published.
-    const FIRST: usize = size_of::<Self>();
+    /// Bytes it had when it was first published, where a `usize` has 64 bits.
+    const FIRST: usize;
 }
 
 /// What handles point to: a tag, then the value.
@@ -244,24 +244,27 @@ plain!(u8, i8, i16, i32, f32, usize, crate::types::zeropoint_multiplier);
 plain!(crate::layer_types::zeropoint_params, *const crate::types::zeropoint_tensor);
 
 macro_rules! growing {
-    ($($t:ident),*) => {$(
+    ($($t:ident: $first:literal),*) => {$(
         // SAFETY: of `repr(C)` with numbers and pointers only, and `size` comes first.
         unsafe impl Growing for crate::$t {
             const NAME: &'static str = stringify!($t);
+            const FIRST: usize = if usize::BITS == 64 { $first } else { size_of::<Self>() };
         }
+        const _: () = assert!(<crate::$t as Growing>::FIRST <= size_of::<crate::$t>());
     )*};
 }
+// Literals: a struct that grows keeps its number.
 growing!(
-    zeropoint_matrix,
-    zeropoint_matrix_mut,
-    zeropoint_pack,
-    zeropoint_stages,
-    zeropoint_threads,
-    zeropoint_run,
-    zeropoint_tensor,
-    zeropoint_tensor_mut,
-    zeropoint_conv,
-    zeropoint_op
+    zeropoint_matrix: 80,
+    zeropoint_matrix_mut: 64,
+    zeropoint_pack: 32,
+    zeropoint_stages: 152,
+    zeropoint_threads: 40,
+    zeropoint_run: 24,
+    zeropoint_tensor: 96,
+    zeropoint_tensor_mut: 96,
+    zeropoint_conv: 160,
+    zeropoint_op: 232
 );
 
 /// A task of lent threads, as C sees it.
@@ -290,6 +293,28 @@ unsafe impl Sync for crate::threads::Lent {}
 mod tests {
     use super::*;
     use crate::failure::zeropoint_last_error;
+
+    /// A struct that has grown is read as it was published: what is new is 0.
+    #[test]
+    fn older_structs_are_read() {
+        #[repr(C)]
+        #[derive(Clone, Copy)]
+        struct Grown([usize; 3]);
+        // SAFETY: three numbers, the first being the size.
+        unsafe impl Growing for Grown {
+            const NAME: &'static str = "grown";
+            const FIRST: usize = 2 * size_of::<usize>();
+        }
+        let caller = Caller(());
+        let words = size_of::<usize>();
+        for (size, expected) in
+            [(2 * words, Some([2 * words, 7, 0])), (3 * words, Some([3 * words, 7, 9])), (words, None)]
+        {
+            let value = [size, 7, 9];
+            let read = caller.read("struct", value.as_ptr().cast::<Grown>());
+            assert_eq!(read.ok().map(|grown| grown.0), expected);
+        }
+    }
 
     /// A panic becomes a status and a message, in a call and in a task.
     #[test]

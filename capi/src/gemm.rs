@@ -108,7 +108,7 @@ pub unsafe extern "C" fn zeropoint_gemm_load(
     }))
 }
 
-/// Writes the packed weights to `bytes`, if `capacity` suffices; `needed` gets their length. Thread-safe.
+/// Writes the packed weights to `bytes`; `needed` gets their length, and with a `capacity` of 0 that is all. Thread-safe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zeropoint_gemm_save(
     gemm: *const zeropoint_gemm,
@@ -119,7 +119,12 @@ pub unsafe extern "C" fn zeropoint_gemm_save(
     call!(|caller| {
         let packed = any!(caller.open("gemm", gemm)?, gemm => gemm.packed().as_bytes());
         caller.write("needed", needed, packed.len())?;
-        if capacity >= packed.len() {
+        if capacity != 0 {
+            if capacity < packed.len() {
+                return Err(
+                    zp::Error::Length { argument: "capacity", expected: packed.len(), got: capacity }.into()
+                );
+            }
             let bytes = caller.slice_mut("bytes", bytes, packed.len())?;
             for (to, byte) in bytes.iter_mut().zip(packed) {
                 to.write(*byte);
@@ -129,7 +134,7 @@ pub unsafe extern "C" fn zeropoint_gemm_save(
     })
 }
 
-/// Frees a product that no thread is running. Null is allowed. Later use is undefined.
+/// Frees a product that no thread is running. Null is allowed. Later use is undefined. Thread-safe, but for the handle itself.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zeropoint_gemm_free(gemm: *mut zeropoint_gemm) -> zeropoint_status {
     call!(|caller| caller.take_back("gemm", gemm))
@@ -179,7 +184,7 @@ pub unsafe extern "C" fn zeropoint_workspace_new(
     }))
 }
 
-/// Frees a workspace that no thread is using. Null is allowed. Later use is undefined.
+/// Frees a workspace that no thread is using. Null is allowed. Later use is undefined. Thread-safe, but for the handle itself.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zeropoint_workspace_free(workspace: *mut zeropoint_workspace) -> zeropoint_status {
     call!(|caller| caller.take_back("workspace", workspace))

@@ -217,7 +217,7 @@ pub unsafe extern "C" fn zeropoint_layer_explain(
     })
 }
 
-/// Frees a layer that no thread is running. Null is allowed. Later use is undefined.
+/// Frees a layer that no thread is running. Null is allowed. Later use is undefined. Thread-safe, but for the handle itself.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zeropoint_layer_free(layer: *mut zeropoint_layer) -> zeropoint_status {
     call!(|caller| caller.take_back("layer", layer))

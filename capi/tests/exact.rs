@@ -56,6 +56,10 @@ fn agree<O: Elements + zp::Element + PartialEq + std::fmt::Debug>(
             let pack = zeropoint_pack { backend: name.as_ptr(), ..zeroed() };
             let (mut gemm, mut loaded, mut workspace, mut bytes) = (null_mut(), null_mut(), null_mut(), 0);
             ok(zeropoint_gemm_new(&weights, &pack, stages, &mut gemm));
+            let mut text = [0; 4096];
+            ok(zeropoint_gemm_explain(gemm, text.as_mut_ptr(), text.len(), null_mut()));
+            let said = [text.as_ptr(), name.as_ptr()].map(|text| std::ffi::CStr::from_ptr(text).to_str().unwrap());
+            assert!(said[0].contains(said[1]), "forced {}, but {}", said[1], said[0]);
             ok(zeropoint_gemm_workspace_bytes(gemm, 2, &mut bytes));
             ok(zeropoint_workspace_new(bytes, &mut workspace));
             ok(zeropoint_gemm_save(gemm, null_mut(), 0, &mut bytes));

@@ -58,6 +58,22 @@ fn null_pointers() {
         ok(zeropoint_gemm_free(null_mut()));
         ok(zeropoint_workspace_free(null_mut()));
         ok(zeropoint_layer_free(null_mut()));
+        // A layer that there is.
+        let (view, shape) = (tensor(&[1i8; 4], [4, 1, 1, 1]), [1; 4]);
+        let conv = zeropoint_conv { kind: 1, input: 1, weights: &view, ..zeroed() };
+        let mut said = [0; 4];
+        fails(zeropoint_conv_new(&conv, null(), &mut layer), S::Pointer, "stages");
+        fails(zeropoint_conv_new(&conv, &raw(), null_mut()), S::Pointer, "layer");
+        ok(zeropoint_conv_new(&conv, &raw(), &mut layer));
+        fails(zeropoint_layer_output(layer, null(), said.as_mut_ptr()), S::Pointer, "input");
+        fails(zeropoint_layer_output(layer, shape.as_ptr(), null_mut()), S::Pointer, "output");
+        fails(zeropoint_layer_workspace_bytes(layer, shape.as_ptr(), 1, null_mut()), S::Pointer, "bytes");
+        fails(zeropoint_layer_explain(layer, null_mut(), 5, null_mut()), S::Pointer, "buffer");
+        fails(zeropoint_layer_run(layer, null(), 1, null(), null_mut(), null()), S::Pointer, "");
+        ok(zeropoint_layer_free(layer));
+        layer = null_mut();
+        fails(zeropoint_op_new(&zeropoint_op { kind: 1, ..zeroed() }, null_mut()), S::Pointer, "layer");
+        fails(zeropoint_gemm_load([0u8; 5].as_ptr(), 5, &raw(), null_mut()), S::Pointer, "gemm");
     }
     assert!(gemm.is_null() && layer.is_null());
 }
@@ -116,6 +132,22 @@ fn wrong_handles() {
         let mut sums = [0i32; 2];
         let (lhs, out) = (matrix(&[1u8, 2, 3], 1, 3), matrix_mut(&mut sums, 1, 2));
         fails(zeropoint_gemm_run(small.gemm, &lhs, &out, gemm, null()), S::Handle, "workspace");
+        fails(zeropoint_gemm_run(workspace, &lhs, &out, small.workspace, null()), S::Handle, "no zeropoint_gemm");
+        fails(zeropoint_gemm_save(workspace, null_mut(), 0, &mut bytes), S::Handle, "no zeropoint_gemm");
+        fails(zeropoint_gemm_explain(workspace, null_mut(), 0, &mut bytes), S::Handle, "no zeropoint_gemm");
+        for handle in [small.gemm.cast::<zeropoint_layer>(), small.workspace.cast()] {
+            let (shape, mut said) = ([1; 4], [0; 4]);
+            let layer = "no zeropoint_layer";
+            fails(zeropoint_layer_output(handle, shape.as_ptr(), said.as_mut_ptr()), S::Handle, layer);
+            fails(zeropoint_layer_workspace_bytes(handle, shape.as_ptr(), 1, &mut bytes), S::Handle, layer);
+            fails(zeropoint_layer_explain(handle, null_mut(), 0, &mut bytes), S::Handle, layer);
+            fails(zeropoint_layer_run(handle, null(), 0, null(), null_mut(), null()), S::Handle, layer);
+        }
+        // Too few bytes are an error, and are left alone.
+        ok(zeropoint_gemm_save(small.gemm, null_mut(), 0, &mut bytes));
+        let mut short = vec![7u8; bytes - 1];
+        fails(zeropoint_gemm_save(small.gemm, short.as_mut_ptr(), bytes - 1, &mut bytes), S::Shape, "capacity");
+        assert!(short.iter().all(|byte| *byte == 7));
     }
 }
 
@@ -297,6 +329,55 @@ fn wrong_threads() {
         assert_eq!(status, expected, "{}", last_error());
     }
     assert_eq!(sums[..2], [9, 12]);
+    // A layer lends its tasks, too.
+    let (image, view) = (vec![1u8; 64 * 64 * 16], tensor(&[1i8; 16 * 16], [16, 1, 1, 16]));
+    let (mut out, mut layer, mut workspace, mut bytes) = (vec![0i32; 64 * 64 * 16], null_mut(), null_mut(), 0);
+    let conv = zeropoint_conv { kind: 1, input: 1, weights: &view, ..zeroed() };
+    let threads = zeropoint_threads { threads: 4, run: Some(none), ..zeroed() };
+    let run = zeropoint_run { threads: &threads, ..zeroed() };
+    let (shape, input) = ([1, 64, 64, 16], tensor(&image, [1, 64, 64, 16]));
+    let (inputs, out) = ([&raw const input], tensor_mut(&mut out, shape));
+    // SAFETY: memory is as long as it says.
+    unsafe {
+        ok(zeropoint_conv_new(&conv, &raw(), &mut layer));
+        ok(zeropoint_layer_workspace_bytes(layer, shape.as_ptr(), 4, &mut bytes));
+        ok(zeropoint_workspace_new(bytes, &mut workspace));
+        fails(zeropoint_layer_run(layer, inputs.as_ptr(), 1, &out, workspace, &run), S::Threads, "");
+        ok(zeropoint_layer_run(layer, inputs.as_ptr(), 1, &out, workspace, null()));
+        ok(zeropoint_layer_free(layer));
+        ok(zeropoint_workspace_free(workspace));
+    }
+}
+
+/// As documented: a product is run by many threads at once, each with a workspace; a workspace by one.
+#[test]
+fn callers_on_several_threads() {
+    let small = Small::new();
+    let handles = [small.gemm.expose_provenance(), small.workspace.expose_provenance()];
+    let run = |workspace: *mut zeropoint_workspace| {
+        let (codes, mut sums) = ([1u8; 192], [0i32; 128]);
+        let (lhs, out) = (matrix(&codes, 64, 3), matrix_mut(&mut sums, 64, 2));
+        let gemm = std::ptr::with_exposed_provenance_mut::<zeropoint_gemm>(handles[0]);
+        // SAFETY: memory is as long as it says.
+        let status = unsafe { zeropoint_gemm_run(gemm, &lhs, &out, workspace, null()) };
+        if status == S::Ok {
+            assert!(sums.chunks_exact(2).all(|row| row == [9, 12]));
+        }
+        status
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let own = Small::new();
+                (0..500).for_each(|_| assert_eq!(run(own.workspace), S::Ok));
+                // One for all: whoever comes second is told.
+                for _ in 0..500 {
+                    let status = run(std::ptr::with_exposed_provenance_mut(handles[1]));
+                    assert!(matches!(status, S::Ok | S::Workspace), "{status:?}");
+                }
+            });
+        }
+    });
 }
 
 /// Messages are of the thread, and a success leaves them.

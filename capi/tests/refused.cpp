@@ -28,6 +28,10 @@ int main() {
         std::make_tuple(scale, OutputStageTanh{0, 1}, cast);
 #elif WHICH == 8 // zeropoint: the normal form has no such stage
         std::make_tuple(scale, OutputStageTruncatingCastToUint8());
+#elif WHICH == 9 // zeropoint: a bias addition behind the scaling or a clamp
+        std::make_tuple(clamp, bias, cast);
+#elif WHICH == 10 // zeropoint: the pipeline has to end with the saturating cast to the type of the result
+        std::tuple<>();
 #endif
     const std::uint8_t codes[1] = {1};
     std::uint8_t result[1];
