@@ -229,9 +229,38 @@ void legacy(Random &random, Shape shape) {
     if (random.one_in(10)) FreePersistentResources();
 }
 
+// The oldest pipeline, by one scale and by one a row; on two threads, if the product is large enough.
+void standard(Random &random, Shape shape) {
+    const MapOrder Row = MapOrder::RowMajor, Col = MapOrder::ColMajor;
+    const int m = shape.m, k = shape.k, n = shape.n;
+    std::vector<std::uint8_t> a(std::size_t(m * k)), b(std::size_t(k * n)), c(std::size_t(m * n));
+    for (auto memory : {&a, &b}) {
+        for (auto &code : *memory) code = std::uint8_t(random.any());
+    }
+    const MatrixMap<const std::uint8_t, Row> lhs(a.data(), m, k);
+    const MatrixMap<const std::uint8_t, Col> rhs(b.data(), k, n);
+    MatrixMap<std::uint8_t, Col> result(c.data(), m, n);
+    GemmContext context;
+    context.set_max_num_threads(2);
+    const int lhs_offset = random.in(-255, 0), rhs_offset = random.in(-255, 0);
+    const int offset = random.in(-20000, 20000), scale = random.in(1, 500), shift = random.in(8, 20);
+    Gemm<std::uint8_t, DefaultL8R8BitDepthParams>(&context, lhs, rhs, &result, lhs_offset, rhs_offset, offset, scale,
+                                                  shift);
+    line("standard", shape, c);
+    std::vector<i32> offsets(std::size_t(m)), scales(std::size_t(m));
+    for (auto &each : offsets) each = random.in(-20000, 20000);
+    for (auto &each : scales) each = random.in(1, 500);
+    typedef VectorMap<const i32, VectorShape::Col> Each;
+    const auto pipeline = MakeStandardOutputPipeline(Each(offsets.data(), m), Each(scales.data(), m), shift);
+    GemmWithOutputPipeline<std::uint8_t, std::uint8_t, DefaultL8R8BitDepthParams>(&context, lhs, rhs, &result, lhs_offset,
+                                                                                  rhs_offset, pipeline);
+    line("standard-rows", shape, c);
+}
+
 void products(int count) {
     for (int i = 0; i < count; i++) {
         Random random = {std::uint64_t(i)};
+        if (i % 100 == 0) standard(random, {128 + i % 7, 128, 128});
         const int most = random.one_in(50) ? 200 : random.one_in(4) ? 70 : 20;
         const Shape shape = {random.in(0, most), random.in(0, most), random.in(0, most)};
         std::printf("%d ", i);
