@@ -247,13 +247,14 @@ void standard(Random &random, Shape shape) {
     Gemm<std::uint8_t, DefaultL8R8BitDepthParams>(&context, lhs, rhs, &result, lhs_offset, rhs_offset, offset, scale,
                                                   shift);
     line("standard", shape, c);
-    std::vector<i32> offsets(std::size_t(m)), scales(std::size_t(m));
+    const auto rows = static_cast<std::size_t>(m);
+    std::vector<i32> offsets(rows), scales(rows);
     for (auto &each : offsets) each = random.in(-20000, 20000);
     for (auto &each : scales) each = random.in(1, 500);
     typedef VectorMap<const i32, VectorShape::Col> Each;
     const auto pipeline = MakeStandardOutputPipeline(Each(offsets.data(), m), Each(scales.data(), m), shift);
-    GemmWithOutputPipeline<std::uint8_t, std::uint8_t, DefaultL8R8BitDepthParams>(&context, lhs, rhs, &result, lhs_offset,
-                                                                                  rhs_offset, pipeline);
+    GemmWithOutputPipeline<std::uint8_t, std::uint8_t, DefaultL8R8BitDepthParams>(&context, lhs, rhs, &result,
+                                                                                  lhs_offset, rhs_offset, pipeline);
     line("standard-rows", shape, c);
 }
 
