@@ -59,6 +59,11 @@ pub unsafe trait Lanes: Sized + 'static {
     /// `x >> by`, filling with the sign.
     unsafe fn sar(x: Self::I, by: Self::I) -> Self::I;
 
+    /// Asks for the cache line of `p`, which may be anywhere.
+    #[inline(always)]
+    unsafe fn fetch(p: *const f32) {
+        let _ = p;
+    }
     /// Whether there is `stream_f`.
     const STREAMS: bool = false;
     /// Stores `N` lanes past the caches; `p` is aligned to the vector. [`Lanes::fence`] orders it.

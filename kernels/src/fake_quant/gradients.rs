@@ -3,7 +3,7 @@
 use core::marker::PhantomData;
 use core::ops::Range;
 
-use super::{BLOCK, Back, Each, FakeQuantRun, Piece, Step, Steps, Work, before_line, nearest, put};
+use super::{AHEAD, BLOCK, Back, Each, FakeQuantRun, Piece, Step, Steps, Work, before_line, nearest, put};
 use crate::lanes::Lanes;
 
 /// What an element gives: dx, and what the gains of both sums are made of.
@@ -137,6 +137,7 @@ impl<L: Lanes, G: Gradient> Work for Backward<L, G> {
                         let to = [first, second].map(|sums| sums.add(at).cast::<[f64; BLOCK]>());
                         let mut sums = to.map(|sums| sums.read());
                         let block = gains::<L, G, _>(from, at, &mut sums, steps);
+                        L::fetch(dx.wrapping_add(at + AHEAD));
                         put::<L>(dx.add(at), block, false);
                         to[0].write(sums[0]);
                         to[1].write(sums[1]);
@@ -190,6 +191,8 @@ unsafe fn gains<L: Lanes, G: Gradient, S: Steps>(
 ) -> [f32; BLOCK] {
     // SAFETY: our caller's: a block of each.
     unsafe {
+        L::fetch(x.wrapping_add(at + AHEAD));
+        L::fetch(dy.wrapping_add(at + AHEAD));
         let x = x.add(at).cast::<[f32; BLOCK]>().read_unaligned();
         let dy = dy.add(at).cast::<[f32; BLOCK]>().read_unaligned();
         let none = [0.0; BLOCK];

@@ -250,6 +250,12 @@ unsafe impl<const VNNI: bool> Lanes for ZmmLanes<VNNI> {
         }
     }
 
+    #[inline(always)]
+    unsafe fn fetch(p: *const f32) {
+        // SAFETY: Features; a hint, for any address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+    }
+
     const STREAMS: bool = true;
 
     #[inline(always)]
