@@ -1,9 +1,10 @@
 //! Fake quantization, element by element: reals to the nearest reals that codes stand for, and gradients back.
 //!
-//! The loops are plain Rust, compiled once with the features of each row, so that vectors are the compiler's; those with sums, or with
-//! steps of each element, take blocks of sixteen elements. Lanes add what 64-bit sums gain, and store past the caches what these could not
-//! keep: on Emerald Rapids, 16 MiB of straight-through gradients 26 to 35 GB/s, a copy having 28. Every element takes the same float operations on every
-//! backend, fused only where the product is exact; sums of gradients have an order of their own, so bits do not depend on the backend.
+//! The loops are plain Rust, compiled once with the features of each row, so that vectors are the compiler's; those with sums,
+//! or with steps of each element, take blocks of sixteen elements. Lanes add what 64-bit sums gain, and store past the caches
+//! what these could not keep: on Emerald Rapids, 16 MiB of straight-through gradients 26 to 35 GB/s, a copy having 28. Every
+//! element takes the same float operations on every backend, fused only where the product is exact; sums of gradients have an
+//! order of their own, so bits do not depend on the backend.
 //!
 //! ```text
 //! Nearest    y = scale * half_away(clamp(x / scale, first, last))
@@ -25,8 +26,8 @@ use crate::lanes::Lanes;
 
 /// Elements of a block, and sums a channel.
 const BLOCK: usize = 16;
-/// Elements from where gradients are read, or stored through the caches, to where they are fetched: a page, where the fetching that a CPU does by
-/// itself ends. On Emerald Rapids, 64 channels 21 to 26 GB/s.
+/// Elements from where gradients are read, or stored through the caches, to where they are fetched: a page, where the fetching
+/// that a CPU does by itself ends. On Emerald Rapids, 64 channels 21 to 26 GB/s.
 const AHEAD: usize = 1024;
 /// 1.5 * 2^23: beside it floats are integers, so that adding it rounds to the nearest, for |x| < 2^22.
 const MAGIC: f32 = 12_582_912.0;
