@@ -46,7 +46,9 @@ const FAR: usize = 1150 << 10;
 const AHEAD: usize = 4096;
 /// Bytes of an output that stay in L2, of a product or of fake quantization. On Emerald Rapids, i32 stored past the caches: 3136 x 576 x 64, 2.6 MB, 1768 to 2286
 /// GOP/s; 3136 x 128 x 128, 2.0 MB, 1297 to 1115.
-pub(crate) const CACHED: usize = 2300 << 10;
+const CACHED: usize = 2300 << 10;
+/// Elements of a run of floats, 32 lines, of which those at its ends are few.
+const LINES_APART: usize = 512;
 /// Bytes of panels that rows pass in L2, for kernels that go across. On Emerald Rapids, L2 2 MiB, of 2048 x 2048 x 2048: 128
 /// KiB 2137 GOP/s, 448 2195, 1,024 2096, all 1360.
 const PANELS_IN_L2: usize = 640 << 10;
@@ -184,6 +186,12 @@ pub(crate) fn blocking(backend: Backend, n: usize, k: usize) -> Blocking {
         far: FAR,
         ahead: AHEAD,
     }
+}
+
+/// Elements of an output of fake quantization that the caches keep, whose runs of a channel have so many: of shorter ones all, since two
+/// runs share the lines at their ends.
+pub(crate) const fn cached_floats(run: usize) -> usize {
+    if run < LINES_APART { usize::MAX } else { CACHED / size_of::<f32>() }
 }
 
 /// About how long a product takes one thread, in nanoseconds: from the area of a tile, of which the better half is

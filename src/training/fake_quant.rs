@@ -12,9 +12,6 @@ use crate::{dispatch, plan};
 /// The shortest run of a channel that has a loop of its own; shorter runs of all channels are taken together.
 const SHORT: usize = 16;
 
-/// The shortest run of which the lines at its ends, which two runs share, do not matter.
-const FEW_LINES: usize = 512;
-
 /// Which elements pass their gradient on, and whose gradients are summed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Gradient {
@@ -188,7 +185,7 @@ impl FakeQuant {
         for (at, vector) in vectors.iter_mut().enumerate() {
             *vector = collect(channels * repeats, (0..channels * repeats).map(|i| steps(i / repeats)[at]))?;
         }
-        let cached = if run < FEW_LINES { usize::MAX } else { plan::CACHED / size_of::<f32>() };
+        let cached = plan::cached_floats(run);
         Ok(Self { backend, axis, form, gradient, run, cached, steps: vectors, empty: Vec::new() })
     }
 
