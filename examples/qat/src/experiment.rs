@@ -1,5 +1,7 @@
 //! Float, post-training quantization and quantization-aware training, over bits and seeds.
 
+use core::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 use zeropoint::layers::Activation;
 
@@ -21,6 +23,28 @@ pub enum Bits {
     Lines,
     /// All pairs of 8 to 3 bits.
     All,
+    /// One pair: of weights, of activations.
+    Pair(u32, u32),
+}
+
+impl FromStr for Bits {
+    type Err = String;
+
+    fn from_str(text: &str) -> core::result::Result<Self, String> {
+        let pair = || {
+            let (weights, activations) = text.split_once('/')?;
+            let bits = |text: &str| text.parse().ok().filter(|bits| (3..=8).contains(bits));
+            Some(Self::Pair(bits(weights)?, bits(activations)?))
+        };
+        match text {
+            "eight" => Ok(Self::Eight),
+            "few" => Ok(Self::Few),
+            "lines" => Ok(Self::Lines),
+            "all" => Ok(Self::All),
+            _ => pair()
+                .ok_or_else(|| format!("{text}: not eight, few, lines, all, or two numbers of 3 to 8, as 4/8")),
+        }
+    }
 }
 
 impl Bits {
@@ -32,6 +56,7 @@ impl Bits {
             Self::Few => [4, 8].contains(w) && [4, 8].contains(a),
             Self::Lines => *w == 8 || *a == 8 || w == a,
             Self::All => true,
+            Self::Pair(weights, activations) => (*w, *a) == (weights, activations),
         };
         all.filter(wanted).collect()
     }

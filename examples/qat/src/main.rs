@@ -1,5 +1,7 @@
 //! `zeropoint-qat digits` or `zeropoint-qat fashion`: see README.md.
 
+use std::num::NonZeroU32;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -16,13 +18,15 @@ const HELP: &str = "\
 Trains a small network, quantizes it after and during training, and runs it in integers.
 
 zeropoint-qat digits|fashion [options]
-zeropoint-qat plot --json FILE --svg FILE    draws results that were written
+zeropoint-qat plot --json FILE ... --svg FILE    draws results that were written, of some or several seeds
   --json FILE    write all results
   --svg FILE     draw accuracy over bits
   --save FILE    write the network of 8 bits, a scale a channel, of the first seed
   --seeds N      how often, with other random numbers (1)
-  --bits WHICH   eight, few, lines or all (lines)
+  --first N      the first seed (1)
+  --bits WHICH   eight, few, lines, all, or one pair as 4/8: of weights, of activations (lines)
   --epochs N     of training in floats (digits: 40, fashion: 10)
+  --tune N       epochs of fine tuning of fewer bits than 8/8 (digits: 8, fashion: 5)
   --failure      fashion: also the constructed failure
   --data DIR     where Fashion-MNIST is";
 
@@ -30,40 +34,35 @@ struct Options {
     /// Only to draw.
     plot: bool,
     fashion: bool,
-    json: Option<PathBuf>,
+    json: Vec<PathBuf>,
     svg: Option<PathBuf>,
     save: Option<PathBuf>,
-    seeds: u64,
+    seeds: Range<u64>,
     bits: Bits,
     epochs: usize,
+    tune: usize,
     failure: bool,
     data: PathBuf,
 }
 
 fn options() -> Result<Option<Options>> {
     let mut parser = lexopt::Parser::from_env();
-    let (mut set, mut seeds, mut epochs) = (None, None, None);
-    let (mut json, mut svg, mut save, mut failure, mut bits) = (None, None, None, false, Bits::Lines);
+    let (mut set, mut seeds, mut first, mut epochs, mut tune) = (None, 1, 1, None, None);
+    let (mut json, mut svg, mut save, mut failure, mut bits) = (Vec::new(), None, None, false, Bits::Lines);
     let mut data = PathBuf::from(FASHION);
     while let Some(argument) = parser.next()? {
         match argument {
             Value(name) if set.is_none() => set = Some(name.string()?),
-            Long("json") => json = Some(parser.value()?.into()),
+            Long("json") => json.push(parser.value()?.into()),
             Long("svg") => svg = Some(parser.value()?.into()),
             Long("save") => save = Some(parser.value()?.into()),
-            Long("seeds") => seeds = Some(parser.value()?.parse()?),
+            Long("seeds") => seeds = parser.value()?.parse::<NonZeroU32>()?.get(),
+            Long("first") => first = parser.value()?.parse::<u32>()?,
             Long("epochs") => epochs = Some(parser.value()?.parse()?),
+            Long("tune") => tune = Some(parser.value()?.parse()?),
             Long("failure") => failure = true,
             Long("data") => data = parser.value()?.into(),
-            Long("bits") => {
-                bits = match parser.value()?.string()?.as_str() {
-                    "eight" => Bits::Eight,
-                    "few" => Bits::Few,
-                    "lines" => Bits::Lines,
-                    "all" => Bits::All,
-                    other => return Err(format!("--bits {other}: not eight, few, lines or all").into()),
-                }
-            }
+            Long("bits") => bits = parser.value()?.parse()?,
             Long("help") | Short('h') => return Ok(None),
             other => return Err(other.unexpected().into()),
         }
@@ -75,9 +74,10 @@ fn options() -> Result<Option<Options>> {
         Some(other) => return Err(format!("{other}: not digits, fashion or plot").into()),
         None => return Ok(None),
     };
-    let seeds = seeds.unwrap_or(1);
+    let seeds = u64::from(first)..u64::from(first) + u64::from(seeds);
+    let tune = tune.unwrap_or(if fashion { 5 } else { 8 });
     let epochs = epochs.unwrap_or(if fashion { 10 } else { 40 });
-    Ok(Some(Options { plot, fashion, json, svg, save, seeds, bits, epochs, failure, data }))
+    Ok(Some(Options { plot, fashion, json, svg, save, seeds, bits, epochs, tune, failure, data }))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -103,13 +103,7 @@ fn main() -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     };
     if options.plot {
-        let (Some(json), Some(svg)) = (&options.json, &options.svg) else {
-            return Err("plot: it takes --json FILE and --svg FILE".into());
-        };
-        let text = std::fs::read_to_string(json).map_err(|error| format!("{}: {error}", json.display()))?;
-        let results: Results = serde_json::from_str(&text)?;
-        plot::draw(svg, &results.data, &results.rows)?;
-        return Ok(ExitCode::SUCCESS);
+        return plot(&options);
     }
     // Small tensors: more threads only wait for each other.
     rayon::ThreadPoolBuilder::new().num_threads(1).build_global()?;
@@ -125,7 +119,7 @@ fn main() -> Result<ExitCode> {
     println!(
         "seed  bits w/a  scales      float     PTQ     QAT  integer   same class  scores  layers, codes off by"
     );
-    for seed in 1..=options.seeds {
+    for seed in options.seeds.clone() {
         let sets = if options.fashion { data::fashion(&options.data)? } else { data::digits(seed)? };
         (results.training_pictures, results.test_pictures) = (sets[0].len(), sets[1].len());
         let batch = if options.fashion { 128 } else { 32 };
@@ -135,28 +129,48 @@ fn main() -> Result<ExitCode> {
             Experiment {
                 float: of(all * options.epochs, 6e-3),
                 tune: of(all / 2, 1e-3),
-                tune_fewer: of(all * 2, 3e-3),
+                tune_fewer: of(all * options.tune, 3e-3),
                 stretched: options.failure.then(|| of(all * 3, 6e-3)),
                 bits: options.bits,
             }
         } else {
-            let tune = of(all * 8, 2e-3);
             let float = of(all * options.epochs, 1e-2);
-            Experiment { float, tune, tune_fewer: tune, stretched: Some(float), bits: options.bits }
+            let (tune, tune_fewer) = (of(all * 8, 2e-3), of(all * options.tune, 2e-3));
+            Experiment { float, tune, tune_fewer, stretched: Some(float), bits: options.bits }
         };
         let outcome = experiment.run(&sets, seed, tell)?;
         results.rows.extend(outcome.rows);
-        if seed == 1 {
+        if seed == options.seeds.start {
             write(options.save.as_deref(), &outcome.saved)?;
         }
         results.seconds = start.elapsed().as_secs_f64();
-        write(options.json.as_deref(), &serde_json::to_string_pretty(&results)?)?;
+        write(options.json.first().map(PathBuf::as_path), &serde_json::to_string_pretty(&results)?)?;
     }
     println!("\n{}", plot::summary(&results.rows));
     println!("{:.0} s", results.seconds);
     if let Some(path) = &options.svg {
         plot::draw(path, &results.data, &results.rows)?;
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Draws results that were written, and shows their table.
+fn plot(options: &Options) -> Result<ExitCode> {
+    let Some(svg) = options.svg.as_ref().filter(|_| !options.json.is_empty()) else {
+        return Err("plot: it takes --json FILE, once or more, and --svg FILE".into());
+    };
+    let (mut data, mut rows) = (String::new(), Vec::new());
+    for path in &options.json {
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let results: Results = serde_json::from_str(&text)?;
+        if !rows.is_empty() && data != results.data {
+            return Err(format!("{}: of {}, the others of {data}", path.display(), results.data).into());
+        }
+        data = results.data;
+        rows.extend(results.rows);
+    }
+    plot::draw(svg, &data, &rows)?;
+    println!("{}", plot::summary(&rows));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex};
 use candle_core::{Device, Tensor, Var};
 use zeropoint::layers::Activation;
 use zeropoint::training::{
-    Activations, Axis, BatchNorm, FakeQuant, FakeQuantSpec, Fold, Grid, Levels, MovingAverage, Range, Start,
-    Statistics, WeightLayout, fold_batch_norm, ranges,
+    Activations, Axis, BatchNorm, FakeQuant, FakeQuantSpec, Fold, Grid, Histogram, Levels, MovingAverage, Range,
+    Start, Statistics, WeightLayout, fold_batch_norm, ranges,
 };
 
 use crate::Result;
 use crate::data::CLASSES;
 use crate::ops::{
-    self, Bias, Clamp, Depthwise, EPSILON, FakeActivations, FakeWeights, KERNEL, Moments, Moves, Normalize,
+    self, Bias, Clamp, Depthwise, EPSILON, FakeActivations, FakeWeights, KERNEL, LearnedWeights, Moments, Moves,
+    Normalize,
 };
 use crate::rng::Rng;
 
@@ -301,12 +302,21 @@ pub struct Precision {
     pub per_channel: bool,
 }
 
+impl Precision {
+    /// The codes of weights.
+    fn weight_levels(&self) -> Result<Levels> {
+        Ok(Levels::bits(self.weight_bits)?.narrow()?)
+    }
+}
+
 /// A folded network that is run as integers will run it.
 pub struct Simulation {
     /// Its floats.
     pub network: Folded,
     precision: Precision,
     activations: Vec<Arc<Mutex<Activations>>>,
+    /// Of each layer, if steps of weights are learned: the grid to begin with, and the logarithm of how much longer its steps are.
+    steps: Vec<(LearnedWeights, Var)>,
 }
 
 impl Simulation {
@@ -319,7 +329,26 @@ impl Simulation {
             Ok(Arc::new(Mutex::new(Activations::new(observer, Levels::bits(bits)?, delay)?)))
         };
         let activations = (0..=count).map(activation).collect::<Result<_>>()?;
-        Ok(Self { network, precision, activations })
+        Ok(Self { network, precision, activations, steps: Vec::new() })
+    }
+
+    /// From here on, the weights of each layer have a step that is learned, at first the one of the least squared error.
+    pub fn learn_steps(&mut self) -> Result<()> {
+        let levels = self.precision.weight_levels()?;
+        let step = |w: &Var| -> Result<_> {
+            let mut histogram = Histogram::new()?;
+            histogram.observe(&floats(w)?)?;
+            let range = histogram.least_squares(levels)?.unwrap_or_default();
+            Ok((LearnedWeights { start: range.grid(levels)?, levels }, var(vec![0.0], 1)?))
+        };
+        self.steps = self.network.weights.iter().map(step).collect::<Result<_>>()?;
+        Ok(())
+    }
+
+    /// What training changes.
+    pub fn variables(&self) -> Vec<Var> {
+        let steps = self.steps.iter().map(|(_, step)| step.clone());
+        self.network.variables().into_iter().chain(steps).collect()
     }
 
     /// Whether batches move the ranges of activations.
@@ -342,8 +371,13 @@ impl Simulation {
         let fake = |i: usize| -> Result<[Tensor; 2]> {
             let [w, b] = [&self.network.weights[i], &self.network.biases[i]];
             let (grids, axis) = self.weight_grids(i, w)?;
-            let fake = FakeQuant::new(&FakeQuantSpec { axis, ..FakeQuantSpec::new(&grids) })?;
-            Ok([w.apply_op1(FakeWeights(fake))?, self.bias(i, b, &grids)?])
+            let quantized = if let Some((start, step)) = self.steps.get(i) {
+                w.apply_op2(step, *start)?
+            } else {
+                let fake = FakeQuant::new(&FakeQuantSpec { axis, ..FakeQuantSpec::new(&grids) })?;
+                w.apply_op1(FakeWeights(fake))?
+            };
+            Ok([quantized, self.bias(i, b, &grids)?])
         };
         let pictures = FakeQuant::new(&FakeQuantSpec::new(&[Self::input()?]))?;
         self.network.run(&images.apply_op1(FakeWeights(pictures))?, fake, |i, x| {
@@ -372,8 +406,12 @@ impl Simulation {
 
     /// The grids of the weights of a layer.
     fn weight_grids(&self, layer: usize, w: &Tensor) -> Result<(Vec<Grid>, Axis)> {
-        let Precision { weight_bits, per_channel, .. } = self.precision;
-        let (levels, layer) = (Levels::bits(weight_bits)?.narrow()?, &self.network.plan.layers[layer]);
+        if let Some((start, step)) = self.steps.get(layer) {
+            let step = floats(step)?[0];
+            return Ok((vec![start.grid(step)?], Axis::Tensor));
+        }
+        let per_channel = self.precision.per_channel;
+        let (levels, layer) = (self.precision.weight_levels()?, &self.network.plan.layers[layer]);
         let axis = if per_channel { layer.layout().axis(layer.outputs, w.elem_count())? } else { Axis::Tensor };
         let mut ends = vec![Range::default(); axis.channels()];
         ops::with(w, |w| ranges(w, axis, &mut ends).map_err(candle_core::Error::wrap))?;

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Storage, Tensor, bail,
 };
-use zeropoint::training::{Activations, FakeQuant, Gradients};
+use zeropoint::Error;
+use zeropoint::training::{Activations, FakeQuant, FakeQuantSpec, Gradient, Gradients, Grid, Levels};
 
 /// Taps of a kernel, either way.
 pub const KERNEL: usize = 3;
@@ -201,8 +202,9 @@ impl CustomOp3 for Normalize {
         let inverse: Vec<f32> = variance.iter().map(|v| 1.0 / (v + EPSILON).sqrt()).collect();
         let mut y = vec![0.0; x.len()];
         for (y, x) in y.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
-            for i in 0..c {
-                y[i] = (x[i] - mean[i]) * inverse[i] * gamma[i] + beta[i];
+            let channels = mean.iter().zip(&inverse).zip(gamma.iter().zip(beta));
+            for ((y, x), ((mean, inverse), (gamma, beta))) in y.iter_mut().zip(x).zip(channels) {
+                *y = (x - mean) * inverse * gamma + beta;
             }
         }
         let mut moments = lock(&self.0);
@@ -229,16 +231,25 @@ impl CustomOp3 for Normalize {
         with(x, |x| {
             with(dy, |dy| {
                 for (x, dy) in x.chunks_exact(c).zip(dy.chunks_exact(c)) {
-                    for i in 0..c {
-                        dbeta[i] += dy[i];
-                        dgamma[i] += dy[i] * (x[i] - mean[i]) * inverse[i];
+                    let channels = dbeta.iter_mut().zip(&mut dgamma).zip(mean.iter().zip(inverse));
+                    for (((dbeta, dgamma), (mean, inverse)), (x, dy)) in channels.zip(x.iter().zip(dy)) {
+                        *dbeta += dy;
+                        *dgamma += dy * (x - mean) * inverse;
                     }
                 }
                 with(gamma, |gamma| {
+                    // gamma / deviation * (dy - (dbeta + normal * dgamma) / rows) = factor * dy + slope * x + shift.
+                    let factor: Vec<f32> =
+                        gamma.iter().zip(inverse).map(|(gamma, inverse)| gamma * inverse).collect();
+                    let slope: Vec<f32> = (0..c).map(|i| -factor[i] * inverse[i] * dgamma[i] / rows).collect();
+                    let shift: Vec<f32> =
+                        (0..c).map(|i| -factor[i] * dbeta[i] / rows - slope[i] * mean[i]).collect();
                     for ((x, dy), dx) in x.chunks_exact(c).zip(dy.chunks_exact(c)).zip(dx.chunks_exact_mut(c)) {
-                        for i in 0..c {
-                            let normal = (x[i] - mean[i]) * inverse[i];
-                            dx[i] = gamma[i] * inverse[i] * (dy[i] - (dbeta[i] + normal * dgamma[i]) / rows);
+                        let channels = factor.iter().zip(&slope).zip(&shift);
+                        for ((dx, (x, dy)), ((factor, slope), shift)) in
+                            dx.iter_mut().zip(x.iter().zip(dy)).zip(channels)
+                        {
+                            *dx = factor * dy + slope * x + shift;
                         }
                     }
                     Ok(())
@@ -324,6 +335,67 @@ impl CustomOp1 for FakeWeights {
         let back = |x: &[f32], dy: &[f32], dx: &mut [f32]| self.0.backward(x, dy, dx, &mut gradients);
         backward(x, dy, &mut dx, back)?;
         tensor(dx, x).map(Some)
+    }
+}
+
+/// Fake quantization of weights, by the library, on a grid whose step is learned: that of `start` times e to the second operand.
+#[derive(Clone, Copy, Debug)]
+pub struct LearnedWeights {
+    /// The grid to begin with.
+    pub start: Grid,
+    /// Its codes.
+    pub levels: Levels,
+}
+
+impl LearnedWeights {
+    /// The grid for a value of the second operand.
+    pub fn grid(&self, exponent: f32) -> core::result::Result<Grid, Error> {
+        Grid::new(self.start.scale() * exponent.exp(), self.start.zero_point(), self.levels)
+    }
+
+    fn fake(&self, exponent: f32) -> core::result::Result<FakeQuant, Error> {
+        FakeQuant::new(&FakeQuantSpec {
+            gradient: Gradient::Learned,
+            ..FakeQuantSpec::new(&[self.grid(exponent)?])
+        })
+    }
+}
+
+impl CustomOp2 for LearnedWeights {
+    fn name(&self) -> &'static str {
+        "fake-quantized weights, a learned step"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        of: &Layout,
+        exponent: &CpuStorage,
+        one: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let x = floats(x, of)?;
+        let mut y = vec![0.0; x.len()];
+        let fake = self.fake(floats(exponent, one)?[0]).map_err(candle_core::Error::wrap)?;
+        fake.forward(x, &mut y).map_err(candle_core::Error::wrap)?;
+        stored(y, of.shape())
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        exponent: &Tensor,
+        _: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let at = with(exponent, |exponent| Ok(exponent[0]))?;
+        let fake = self.fake(at).map_err(candle_core::Error::wrap)?;
+        let mut gradients = Gradients::new(&fake).map_err(candle_core::Error::wrap)?;
+        let mut dx = vec![0.0; x.elem_count()];
+        backward(x, dy, &mut dx, |x, dy, dx| fake.backward(x, dy, dx, &mut gradients))?;
+        // d scale / d exponent is the scale.
+        let scale = self.grid(at).map_err(candle_core::Error::wrap)?.scale();
+        let slope = gradients.learned().map_or(0.0, |[step, _]| step[0] * scale);
+        Ok((Some(tensor(dx, x)?), Some(tensor(vec![slope], exponent)?)))
     }
 }
 

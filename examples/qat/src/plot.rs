@@ -6,32 +6,47 @@ use std::path::Path;
 use crate::Result;
 use crate::experiment::Row;
 
-/// Means and deviations over seeds.
+/// Means and deviations over seeds, of both kinds of scales, as a table in Markdown. Of what integers are off by, the worst.
 pub fn summary(rows: &[Row]) -> String {
-    let mut text = String::from("bits w/a  scales       float          PTQ            QAT            integer\n");
-    let mut done: Vec<(u32, u32, bool, bool)> = Vec::new();
+    let mut text = String::from(
+        "| bits w/a | float | PTQ tensor | PTQ channel | QAT tensor | QAT channel | integer tensor | integer channel \
+         | same class | scores, off by | layers, off by |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+    );
+    let mut done: Vec<(u32, u32, bool)> = Vec::new();
     for row in rows {
         let key = key(row);
         if done.contains(&key) {
             continue;
         }
         done.push(key);
-        let of = |value: fn(&Row) -> f64| spread(rows.iter().filter(|row| self::key(row) == key).map(value));
-        let columns =
-            [of(|row| row.float), of(|row| row.ptq), of(|row| row.qat), of(|row| row.integer.integer_accuracy)];
-        let (w, a, channel, failure) = key;
-        let _ = write!(text, "{w:>6}/{a} {:>8}", if channel { "channel" } else { "tensor" });
-        for (mean, deviation) in columns {
-            let _ = write!(text, " {mean:>7.2} ±{deviation:<5.2}");
-        }
-        text.push_str(if failure { "  constructed failure\n" } else { "\n" });
+        let (w, a, failure) = key;
+        let _ = write!(text, "| {w}/{a}{} ", if failure { " constructed failure" } else { "" });
+        let those = || rows.iter().filter(|row| self::key(row) == key);
+        let mut mean = |value: fn(&Row) -> f64, channels: &[bool]| {
+            for channel in channels {
+                let (mean, deviation) = spread(those().filter(|row| row.per_channel == *channel).map(value));
+                let _ = write!(text, "| {mean:.2} ±{deviation:.2} ");
+            }
+        };
+        mean(|row| row.float, &[true]);
+        mean(|row| row.ptq, &[false, true]);
+        mean(|row| row.qat, &[false, true]);
+        mean(|row| row.integer.integer_accuracy, &[false, true]);
+        let integers = || those().map(|row| row.integer);
+        let _ = writeln!(
+            text,
+            "| {:.2} | {} | {} |",
+            integers().map(|of| of.same_class).fold(100.0, f64::min),
+            integers().map(|of| of.farthest_score).max().unwrap_or(0),
+            integers().map(|of| of.farthest_of_a_layer).max().unwrap_or(0)
+        );
     }
     text
 }
 
 /// What tells settings apart.
-fn key(row: &Row) -> (u32, u32, bool, bool) {
-    (row.weight_bits, row.activation_bits, row.per_channel, row.constructed_failure)
+fn key(row: &Row) -> (u32, u32, bool) {
+    (row.weight_bits, row.activation_bits, row.constructed_failure)
 }
 
 /// Mean and standard deviation of a sample; of one, 0.

@@ -92,10 +92,13 @@ pub fn tune(
     schedule: Schedule,
     rng: &mut Rng,
 ) -> Result<Simulation> {
-    let simulation = Simulation::new(network.copy()?, precision, schedule.steps as u64 / 10)?;
+    let mut simulation = Simulation::new(network.copy()?, precision, schedule.steps as u64 / 10)?;
+    if !precision.per_channel {
+        simulation.learn_steps()?;
+    }
     let Precision { weight_bits, activation_bits, .. } = precision;
     let name = format!("quantized, {weight_bits}/{activation_bits}");
-    let variables = simulation.network.variables();
+    let variables = simulation.variables();
     learn(&name, pictures, schedule, rng, variables, |images| simulation.forward(images))?;
     simulation.set_observing(false);
     Ok(simulation)
