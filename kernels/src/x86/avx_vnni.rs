@@ -25,7 +25,7 @@ const NR: usize = 16;
 
 /// Writes a kernel of one encoding of the instruction.
 macro_rules! kernel {
-    ($kernel:ident, $backend:literal, $name:literal, $needs:expr, $features:literal, $dpbusd:ident) => {
+    ($kernel:ident, $backend:literal, $name:literal, $needs:expr, $features:literal, $lanes:ty, $dpbusd:ident) => {
         // SAFETY: the loop of `dot` reads and writes what the contract states.
         unsafe impl Microkernel for $kernel {
             const BACKEND: &'static str = $backend;
@@ -38,7 +38,7 @@ macro_rules! kernel {
             const BESIDE: usize = 2;
             const LHS: Panel = Panel { width: MR, group: Panel::ROWS, elem: Elem::U8 };
             const RHS: Panel = Panel { width: NR, group: 4, elem: Elem::I8 };
-            type Lanes = YmmLanes<true>;
+            type Lanes = $lanes;
             type Gather = BytesGather<false>;
 
             dot_entries!($features, MR, NR / 8);
@@ -71,10 +71,11 @@ kernel!(
     "x86-avx-vnni-vpdpbusd-6x16",
     Features::AVX2.with(Features::AVX_VNNI),
     "avx2,avxvnni",
+    YmmLanes<true>,
     _mm256_dpbusd_avx_epi32
 );
 
-/// The same in EVEX encoding, for tests on CPUs that have no other.
+/// The same in EVEX encoding, for tests on CPUs that have no other: nor can their lanes have dots, which are VEX-encoded.
 pub struct AvxVnniEvex;
 kernel!(
     AvxVnniEvex,
@@ -82,5 +83,6 @@ kernel!(
     "x86-twin-avx-vnni-evex",
     Features::AVX512.with(Features::AVX512_VNNI),
     "avx2,avx512vl,avx512vnni",
+    YmmLanes<false>,
     _mm256_dpbusd_epi32
 );
