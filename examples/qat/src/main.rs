@@ -74,6 +74,9 @@ fn options() -> Result<Option<Options>> {
         Some(other) => return Err(format!("{other}: not digits, fashion or plot").into()),
         None => return Ok(None),
     };
+    if !plot && json.len() > 1 {
+        return Err("--json: once, but for plot".into());
+    }
     let seeds = u64::from(first)..u64::from(first) + u64::from(seeds);
     let tune = tune.unwrap_or(if fashion { 5 } else { 8 });
     let epochs = epochs.unwrap_or(if fashion { 10 } else { 40 });

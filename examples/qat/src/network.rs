@@ -298,7 +298,7 @@ pub struct Precision {
     /// Of activations; see [`OUTER_BITS`].
     pub activation_bits: u32,
     /// Whether each output channel has a scale of its own: then about zero, else by smallest and
-    /// largest weight of the layer, as the paper has it.
+    /// largest weight of the layer, as the paper has it, until [`Simulation::learn_steps`].
     pub per_channel: bool,
 }
 
