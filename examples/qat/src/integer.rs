@@ -18,8 +18,8 @@ const SAVED: usize = 32;
 /// A prepared layer.
 enum Prepared {
     Conv(Conv2d<u8, u8>),
-    Depthwise(DepthwiseConv2d<u8, u8>),
-    Dense(Mean<u8>, FullyConnected<u8, u8>),
+    Depthwise(Box<DepthwiseConv2d<u8, u8>>),
+    Dense(Mean<u8>, Box<FullyConnected<u8, u8>>),
 }
 
 /// A layer: what was converted, what is run, the grids of its output and of the mean before it.
@@ -65,11 +65,13 @@ impl Network {
             let window = Window { stride: [layer.moves.stride; 2], padding: Padding::Same, ..Window::default() };
             let prepared = match (layer.kind, mean) {
                 (Kind::Conv, _) => Prepared::Conv(converted.conv2d([KERNEL; 2], window, 1)?),
-                (Kind::Depthwise, _) => Prepared::Depthwise(converted.depthwise_conv2d([KERNEL; 2], window, 1)?),
+                (Kind::Depthwise, _) => {
+                    Prepared::Depthwise(Box::new(converted.depthwise_conv2d([KERNEL; 2], window, 1)?))
+                }
                 (_, None) => Prepared::Conv(converted.conv2d([1, 1], Window::default(), 1)?),
                 (_, Some(mean)) => Prepared::Dense(
                     Mean::new(&MeanSpec::new(input.params()?, mean.params()?))?,
-                    converted.fully_connected()?,
+                    Box::new(converted.fully_connected()?),
                 ),
             };
             stages.push(Stage { layer: layer.clone(), converted, prepared, grids: [input, output], mean });
