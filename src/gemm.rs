@@ -3,8 +3,8 @@
 use core::fmt;
 
 use zeropoint_kernels::{
-    Backend, Block, Blocks, Code, Element, Error, Finish, Job, MatMut, MatRef, Plan, Quantized, Side, Weights,
-    ZeroPoint,
+    Backend, Block, Blocks, Code, Element, Error, Finish, Job, MatMut, MatRef, Plan, Quantized, Rows, Side,
+    Weights, ZeroPoint,
 };
 
 use crate::lower::{self, OwnedStages};
@@ -388,12 +388,7 @@ pub(crate) struct Parts<'c> {
 
 impl Parts<'_> {
     /// Computes a block from its rows of lhs, in a slot of [`Plan::workspace_bytes`].
-    pub fn run<L: Code, O: Element>(
-        &self,
-        lhs: Quantized<'_, L>,
-        block: Block<'_, O>,
-        slot: &mut [u8],
-    ) -> Result<(), Error> {
+    pub fn run<O: Element>(&self, lhs: impl Rows, block: Block<'_, O>, slot: &mut [u8]) -> Result<(), Error> {
         let (m, n) = (block.out.rows(), block.out.cols());
         let weights = self.weights.part(self.backend, block.col, n)?;
         let finish = self.finish.part(block.row, m, block.col);

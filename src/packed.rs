@@ -264,12 +264,12 @@ fn pack_chosen<C: Code>(
     side: Side,
     options: PackOptions,
 ) -> Result<Packed<'static>, Error> {
-    let PackOptions { backend, effort, expected_rows } = options;
+    let PackOptions { backend: forced, effort, .. } = options;
     let most = Some(plan::outliers(rhs.codes.rows()));
-    if let Some(backend) = backend {
+    let backend = kernel(rhs.codes.rows(), rhs.codes.cols(), options)?;
+    if forced.is_some() {
         return pack_for(backend, rhs, side, effort, most);
     }
-    let backend = chosen(rhs.codes, expected_rows)?;
     // Whether a proof pays is known once it was tried; errors are those of the kernel that needs none.
     if let Some(Ok(packed)) = plan::proven(backend).map(|proven| pack_for(proven, rhs, side, effort, most))
         && let (Some(proof), Some(shares)) = (packed.backend().proof(), packed.shares)
@@ -282,12 +282,17 @@ fn pack_chosen<C: Code>(
 
 /// A rhs for one call: neither proof nor absorbed zero point would pay.
 pub(crate) fn once<C: Code>(rhs: Quantized<'_, C>, rows: usize) -> Result<Packed<'static>, Error> {
-    pack_for(chosen(rhs.codes, Some(rows))?, rhs, Side::Rhs, Effort::default(), None)
+    let options = PackOptions { expected_rows: Some(rows), ..PackOptions::default() };
+    let backend = kernel(rhs.codes.rows(), rhs.codes.cols(), options)?;
+    pack_for(backend, rhs, Side::Rhs, Effort::default(), None)
 }
 
-/// The kernel that suits the shape.
-fn chosen<C: Code>(rhs: MatRef<'_, C>, rows: Option<usize>) -> Result<Backend, Error> {
-    plan::kernel(dispatch::candidates()?, rhs.rows(), rhs.cols(), rows).map_or_else(dispatch::selected, Ok)
+/// The kernel that suits K x N, or that the options name. A proof may choose another one of the same backend, once the weights are
+/// known.
+pub(crate) fn kernel(k: usize, n: usize, options: PackOptions) -> Result<Backend, Error> {
+    let chosen =
+        || plan::kernel(dispatch::candidates()?, k, n, options.expected_rows).map_or_else(dispatch::selected, Ok);
+    options.backend.map_or_else(chosen, Ok)
 }
 
 /// Packs for a kernel; absorbs the zero point if that leaves at most `most` outliers.

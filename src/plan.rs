@@ -13,6 +13,8 @@ const WIDENED_IN_L2: usize = 192 << 10;
 const LHS_IN_L1: usize = 12 << 10;
 /// Bytes of gathered rows that are still in L1 when they are multiplied.
 const GATHERED_IN_L1: usize = 24 << 10;
+/// Bytes of lines of an image whose windows are read in place.
+const STRIP: usize = 64 << 10;
 /// Bytes of packed rhs that count as small.
 const RHS_IN_L1: usize = 16 << 10;
 /// Bytes of a rhs panel, or of a piece of it, that rows of lhs pass: more would crowd lhs out of L2.
@@ -213,6 +215,18 @@ pub(crate) fn outputs_ns(outputs: usize) -> usize {
 /// Rows of lhs, `step` bytes apart, that are gathered at a time, of at most `most`.
 pub(crate) fn gathered(backend: Backend, step: usize, most: usize) -> usize {
     (GATHERED_IN_L1 / step.max(1)).max(2 * backend.mr()).next_multiple_of(backend.mr()).min(most)
+}
+
+/// Whether windows are read in place, in a copy of lines, rather than gathered: where they overlap, and do not grow much by
+/// weights of 0. A line of a kernel is so many codes, and so many with those.
+pub(crate) fn windows_pay(kernel: [usize; 2], stride: [usize; 2], [line, padded]: [usize; 2]) -> bool {
+    let area = |[a, b]: [usize; 2]| a.saturating_mul(b);
+    area(kernel) > area(stride) && padded.saturating_mul(2) <= line.saturating_mul(3)
+}
+
+/// Bytes of lines that are copied at a time, where what one window sees takes so many.
+pub(crate) const fn strip_bytes(least: usize) -> usize {
+    if least > STRIP { least } else { STRIP }
 }
 
 /// Rows and columns of the blocks that threads share, of a product of `m` x `k` x `n`: M in whole tiles, N in whole

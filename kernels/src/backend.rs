@@ -27,6 +27,7 @@ pub struct Row {
     pub(crate) rhs: Panel,
     pub(crate) proof: Option<Proof>,
     pub(crate) across: bool,
+    pub(crate) windows: bool,
     pub(crate) block: unsafe fn(&BlockRun<'_>),
     pub(crate) tile: unsafe fn(Tile),
     pub(crate) enter: unsafe fn(usize),
@@ -72,6 +73,7 @@ pub const fn describe<K: Microkernel>() -> Row {
         Some(Proof::Strips) => assert!(K::NR == strips::PANEL && K::K_STEP == strips::BLOCK),
         Some(Proof::Pairs) => assert!(K::RHS.group == pairs::STEP && K::RHS.elem.size() == 1),
     }
+    assert!(!K::WINDOWS || (K::LHS.is_rows() && K::LHS.elem.size() == 1 && K::PROOF.is_none() && !K::ACROSS));
     assert!(K::BESIDE > 0 && K::BESIDE <= K::MR);
     assert!(K::RHS.is_rows() || K::K_STEP.is_multiple_of(K::RHS.group));
     let squares = K::Gather::N;
@@ -88,6 +90,7 @@ pub const fn describe<K: Microkernel>() -> Row {
         rhs: K::RHS,
         proof: K::PROOF,
         across: K::ACROSS,
+        windows: K::WINDOWS,
         block: block::run::<K>,
         tile: K::enter_tile,
         enter: K::enter,
@@ -223,6 +226,11 @@ impl Backend {
     /// Whether a tile of rows can pass several panels of rhs before the next: [`crate::Blocking::panels`].
     pub fn goes_across(self) -> bool {
         self.0.across
+    }
+
+    /// Whether lhs may be [`crate::WindowsRef`], whose pieces are multiples of [`Backend::k_step`].
+    pub fn reads_windows(self) -> bool {
+        self.0.windows
     }
 
     /// The proof that panels of rhs carry, if they do.

@@ -11,6 +11,7 @@ use crate::packing::Source;
 use crate::scatter::{Staged, staged_rows};
 use crate::terms::pack_rows;
 use crate::ways::{Rest, WithFinisher, finish_tile, with_finisher};
+use crate::windows::{TileRows, Windows};
 
 /// How a run is cut into pieces that suit the caches. Any value gives the same bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -139,6 +140,8 @@ pub struct BlockRun<'a> {
     pub(crate) n: usize,
     pub(crate) plan: &'a Plan,
     pub(crate) lhs: Source,
+    /// How rows of lhs lie, if not at equal distances; they are all in place then.
+    pub(crate) windows: Option<Windows>,
     /// Rows of lhs that have the layout of the kernel as they are.
     pub(crate) in_place: usize,
     /// Zero points of lhs as the codes have them, before packing moves them.
@@ -196,6 +199,9 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
     let rhs_strides = K::RHS.strides(run.plan.padded_k);
     let (lhs_size, rhs_size) = (K::LHS.elem.size(), K::RHS.elem.size());
     let room = &run.plan.room;
+    let windows = run.windows.as_ref().filter(|_| K::WINDOWS);
+    // Windows are read whole.
+    let block_k = if windows.is_some() { run.plan.padded_k } else { run.plan.block_k };
     // SAFETY: Job: rows, panels and workspace have the sizes that `room`, `m`, `n` and `padded_k` state.
     unsafe {
         let packed = run.workspace.add(room.lhs);
@@ -216,6 +222,10 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
             let late = K::ACROSS && in_place && run.rhs_zero != 0 && run.plain_terms();
             let late = late && direct_rows::<K, F>(run, block_m, 0, false).0 > 0;
             let terms = pack_rows::<K>(run, block, block_m, in_place, late);
+            let starts = match windows {
+                Some(windows) => TileRows::write(run.lhs.codes, windows, block, block_m, packed.cast()),
+                None => TileRows::EVEN,
+            };
             let lhs = if in_place { run.lhs.member(block).codes } else { packed };
             let mut lhs_strides = K::LHS.strides(run.plan.padded_k);
             if in_place {
@@ -235,6 +245,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                         k: run.plan.padded_k,
                         lhs,
                         lhs_member: lhs_strides.member,
+                        windows: starts,
                         rhs,
                         rhs_panel: rhs_strides.panel,
                         ahead: if far { run.plan.panel } else { 0 },
@@ -256,7 +267,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                 // Rows that wait in the staging area.
                 let mut waiting = 0;
                 loop {
-                    let piece = run.plan.block_k.min(run.plan.padded_k - k);
+                    let piece = block_k.min(run.plan.padded_k - k);
                     let (mut row, mut tile_index) = (first, 0);
                     while row < block_m {
                         let rows = tile_rows::<K>(block_m - row);
@@ -273,6 +284,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                             k: piece,
                             lhs: lhs.add(at_of(k) * lhs_size),
                             lhs_member: lhs_strides.member,
+                            windows: starts.from(row),
                             rhs: if K::PROOF.is_some() {
                                 rhs
                             } else {
@@ -303,9 +315,14 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                             let at = TileAt { acc, staging, terms, row: block + row, col, rows, cols };
                             for (j, outlier) in outliers.clone() {
                                 // Of the same row tile: only k differs.
-                                let at = at_of(outlier.k as usize);
+                                let k = outlier.k as usize;
+                                let at = at_of(k);
                                 for r in 0..rows {
-                                    let code = K::LHS.elem.read(lhs, at + r * lhs_strides.member);
+                                    let code = if windows.is_some() {
+                                        K::LHS.elem.read(starts.at(row + r, k), 0)
+                                    } else {
+                                        K::LHS.elem.read(lhs, at + r * lhs_strides.member)
+                                    };
                                     let sum = acc.add(r * K::NR + j);
                                     *sum = (*sum).wrapping_add(code.wrapping_mul(outlier.residual));
                                 }
@@ -362,6 +379,12 @@ impl<'a> Outliers<'a> {
     }
 }
 
+/// Whether outputs from a column on wait in the staging area: they are not row by row, or a whole tile would write too many.
+#[inline(always)]
+fn is_staged<K: Microkernel>(run: &BlockRun<'_>, col: usize) -> bool {
+    run.epilogue.col_stride != 1 || (!K::ACROSS && run.n - col < K::NR)
+}
+
 /// How many rows go straight to the output, or to the staging area, and how many panels from column `col` on.
 #[inline(always)]
 fn direct_rows<K: Microkernel, F: Finisher<K::Lanes>>(
@@ -370,8 +393,9 @@ fn direct_rows<K: Microkernel, F: Finisher<K::Lanes>>(
     col: usize,
     rank_one_needed: bool,
 ) -> (usize, usize) {
-    let possible = on_registers::<K, F>() && !rank_one_needed && run.plan.block_k == run.plan.padded_k;
-    let staged = run.epilogue.col_stride != 1;
+    let whole_k = run.windows.is_some() || run.plan.block_k == run.plan.padded_k;
+    let possible = on_registers::<K, F>() && !rank_one_needed && whole_k;
+    let staged = is_staged::<K>(run, col);
     let beside = if F::SUMS { K::BESIDE } else { 1 };
     let most = if staged { 1 } else { run.plan.blocking.panels.min(if K::ACROSS { usize::MAX } else { beside }) };
     // Staged rows may end inside a panel.
@@ -416,7 +440,7 @@ unsafe fn direct<K: Microkernel, F: Finisher<K::Lanes>>(
             <K::Lanes as Lanes>::store(column_terms.add(v), column_term::<K::Lanes, F>(e, col + v));
         }
         let staging = run.workspace.add(room.staging);
-        let staged = e.col_stride != 1;
+        let staged = is_staged::<K>(run, col);
         while row < end {
             let rows = if staged { staged_rows(K::MR).min(end - row) } else { end - row };
             let (to, row_stride) = if staged {
@@ -446,6 +470,7 @@ unsafe fn direct<K: Microkernel, F: Finisher<K::Lanes>>(
                 K::enter_scatter(e, &Staged { from: staging, row, col, rows, cols });
             }
             tile.lhs = tile.lhs.wrapping_add(rows * tile.lhs_member * K::LHS.elem.size());
+            tile.windows = tile.windows.from(rows);
             terms = terms.add(rows);
             row += rows;
         }

@@ -15,14 +15,24 @@ pub trait Code: sealed::Sealed + Copy + Send + Sync + Into<i32> + 'static {
     const SIGNED: bool;
     /// Smallest and largest code.
     const RANGE: (i32, i32) = if Self::SIGNED { (-128, 127) } else { (0, 255) };
+    /// The code of the low bits of a number.
+    fn low_bits(number: i32) -> Self;
 }
 
 impl Code for u8 {
     const SIGNED: bool = false;
+
+    fn low_bits(number: i32) -> Self {
+        number as Self
+    }
 }
 
 impl Code for i8 {
     const SIGNED: bool = true;
+
+    fn low_bits(number: i32) -> Self {
+        number as Self
+    }
 }
 
 /// The type of an output, at run time.

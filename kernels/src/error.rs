@@ -218,6 +218,15 @@ pub enum Error {
         /// Whether the list of backends knows it.
         known: bool,
     },
+    /// Codes that the kernel cannot read where they are.
+    InPlace {
+        /// What they are.
+        argument: &'static str,
+        /// The kernel, [`crate::Backend::kernel`].
+        kernel: &'static str,
+        /// Whether they are i8.
+        signed: bool,
+    },
     /// Packed weights of another backend, kernel, shape, side, or format.
     Packed {
         /// What differs.
@@ -321,6 +330,10 @@ impl fmt::Display for Error {
                 let why = if known { "is not available on this CPU" } else { "is unknown" };
                 write!(f, "backend: {name:?} {why}; available:")?;
                 backend::names(backend::available()).try_for_each(|name| write!(f, " {name}"))
+            }
+            Self::InPlace { argument, kernel, signed } => {
+                let codes = if signed { "i8" } else { "u8" };
+                write!(f, "{argument}: {kernel} does not read windows of {codes} codes")
             }
             Self::Packed { argument, expected, got } => {
                 write!(f, "packed: {argument} should be {expected}, but is {got}")

@@ -8,6 +8,7 @@ use crate::finish::{Epilogue, Finish, FloatBias, PerRow, Scale};
 use crate::packing::{Side, Source};
 use crate::parts::{check_aligned, check_aligned_to, panel_align};
 use crate::view::{MatMut, MatRef, Quantized, ZeroPoint, plus, times};
+use crate::windows::{Windows, WindowsRef};
 
 /// A weight that its panel cannot hold: what is packed is `residual` less than the weight.
 #[repr(C)]
@@ -100,10 +101,12 @@ impl<'a> Weights<'a> {
 /// assert_eq!(out, [1, 2, 1, 6]); // [[0, 1], [2, 3]] times [[-1, 0], [1, 2]]
 /// # Ok::<(), Error>(())
 /// ```
+///
+/// Lhs is a [`Quantized`] matrix, or a [`WindowsRef`].
 #[derive(Debug)]
-pub struct Job<'a, L, O> {
+pub struct Job<'a, R, O> {
     /// Activations and their zero point.
-    pub lhs: Quantized<'a, L>,
+    pub lhs: R,
     /// Packed weights.
     pub weights: Weights<'a>,
     /// The output stage.
@@ -203,6 +206,76 @@ impl<'a> Finish<'a> {
     }
 }
 
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// What the lhs of a [`Job`] may be.
+pub trait Rows: sealed::Sealed {
+    /// As the kernel reads them: `m` of `k` codes each.
+    #[doc(hidden)]
+    fn lhs(&self, plan: &Plan, k: usize, m: usize) -> Result<LhsRun<'_>, Error>;
+}
+
+/// Rows of lhs, checked, their type erased.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct LhsRun<'a> {
+    source: Source,
+    in_place: usize,
+    windows: Option<Windows>,
+    zeros: PerRow<'a, i32>,
+    /// The zero point of all as packed; 0 where rows have their own.
+    zero: i32,
+    /// What packing adds to codes and zero points.
+    offset: i32,
+}
+
+impl<L: Code> sealed::Sealed for Quantized<'_, L> {}
+impl<L: Code> Rows for Quantized<'_, L> {
+    #[inline]
+    fn lhs(&self, plan: &Plan, k: usize, m: usize) -> Result<LhsRun<'_>, Error> {
+        let codes = &self.codes;
+        if (codes.rows(), codes.cols()) != (m, k) {
+            return Err(Error::Shape { argument: "lhs", expected: (m, k), got: (codes.rows(), codes.cols()) });
+        }
+        let offset = plan.backend.row().lhs.elem.offset(L::SIGNED);
+        let (zeros, zero) = match self.zero_point {
+            ZeroPoint::One(zero) => (PerRow::One(zero), zero.wrapping_add(offset)),
+            ZeroPoint::Each(zeros) if zeros.len() == m => (PerRow::Each(zeros), 0),
+            ZeroPoint::Each(zeros) => {
+                return Err(Error::Length { argument: "lhs.zero_point", expected: m, got: zeros.len() });
+            }
+        };
+        let source = Source {
+            codes: codes.ptr.cast(),
+            member_stride: codes.row_stride(),
+            k_stride: codes.col_stride(),
+            signed: L::SIGNED,
+        };
+        Ok(LhsRun { source, in_place: rows_in_place(plan, codes), windows: None, zeros, zero, offset })
+    }
+}
+
+impl<L: Code> sealed::Sealed for WindowsRef<'_, L> {}
+impl<L: Code> Rows for WindowsRef<'_, L> {
+    fn lhs(&self, plan: &Plan, k: usize, m: usize) -> Result<LhsRun<'_>, Error> {
+        let (backend, windows, zero) = (plan.backend, self.windows, self.zero_point);
+        if (windows.rows, self.k()) != (m, k) {
+            return Err(Error::Shape { argument: "lhs", expected: (m, k), got: (windows.rows, self.k()) });
+        }
+        if !backend.reads_windows() || backend.lhs().elem.offset(L::SIGNED) != 0 {
+            return Err(Error::InPlace { argument: "lhs", kernel: backend.kernel(), signed: L::SIGNED });
+        }
+        if !windows.piece.is_multiple_of(backend.k_step()) {
+            return Err(Error::Divisor { argument: "k_step", value: backend.k_step(), of: windows.piece });
+        }
+        let source =
+            Source { codes: self.codes.cast(), member_stride: windows.row_stride, k_stride: 1, signed: L::SIGNED };
+        Ok(LhsRun { source, in_place: m, windows: Some(windows), zeros: PerRow::One(zero), zero, offset: 0 })
+    }
+}
+
 /// How many rows, from the first on, are as packing would have them, but for what follows each row: it may be anything
 /// where packing has zeros, since rhs has them, too, as long as the view owns it.
 fn rows_in_place<L: Code>(plan: &Plan, codes: &MatRef<'_, L>) -> usize {
@@ -221,7 +294,7 @@ fn rows_in_place<L: Code>(plan: &Plan, codes: &MatRef<'_, L>) -> usize {
     if owned < plan.blocking.rows_before_tail { 0 } else { owned - owned % row.mr }
 }
 
-impl<L: Code, O: Element> Job<'_, L, O> {
+impl<R: Rows, O: Element> Job<'_, R, O> {
     /// Runs the block. Allocates nothing.
     ///
     /// `workspace` must be aligned to 64 bytes and have [`Plan::workspace_bytes`]; neither it nor the plan matters if
@@ -229,24 +302,22 @@ impl<L: Code, O: Element> Job<'_, L, O> {
     ///
     /// # Errors
     /// Whatever does not fit together: [`Error::Shape`], [`Error::Length`], [`Error::Overflow`],
-    /// [`Error::Clamp`], [`Error::ZeroPoint`], [`Error::Uninitialized`], [`Error::Workspace`].
+    /// [`Error::Clamp`], [`Error::ZeroPoint`], [`Error::Uninitialized`], [`Error::Workspace`]; of windows also
+    /// [`Error::InPlace`] if the backend cannot read them, [`Error::Divisor`] if their pieces are not multiples of its `k_step`.
     #[inline]
     pub fn run(self, plan: &Plan, workspace: &mut [u8]) -> Result<(), Error> {
         let row = plan.backend.row();
         let (m, n, k) = (self.out.rows(), self.out.cols(), self.weights.k);
-        let codes = self.lhs.codes;
-        if (codes.rows(), codes.cols()) != (m, k) {
-            return Err(Error::Shape { argument: "lhs", expected: (m, k), got: (codes.rows(), codes.cols()) });
-        }
         if self.weights.n != n {
             let got = (k, self.weights.n);
             return Err(Error::Shape { argument: "weights", expected: (k, n), got });
         }
+        if plan.k != k && m > 0 && n > 0 {
+            return Err(Error::Shape { argument: "plan", expected: (k, n), got: (plan.k, n) });
+        }
+        let lhs = self.lhs.lhs(plan, k, m)?;
         if m == 0 || n == 0 {
             return Ok(());
-        }
-        if plan.k != k {
-            return Err(Error::Shape { argument: "plan", expected: (k, n), got: (plan.k, n) });
         }
         let count = n.div_ceil(row.nr);
         let columns = times("n", count, row.nr)?;
@@ -268,36 +339,23 @@ impl<L: Code, O: Element> Job<'_, L, O> {
         if self.finish.accumulate && !self.out.initialized {
             return Err(Error::Uninitialized);
         }
-        let lhs_offset = row.lhs.elem.offset(L::SIGNED);
-        let (lhs_zeros, lhs_zero) = match self.lhs.zero_point {
-            ZeroPoint::One(zero) => (PerRow::One(zero), zero.wrapping_add(lhs_offset)),
-            ZeroPoint::Each(zeros) if zeros.len() == m => (PerRow::Each(zeros), 0),
-            ZeroPoint::Each(zeros) => {
-                return Err(Error::Length { argument: "lhs.zero_point", expected: m, got: zeros.len() });
-            }
-        };
         check_aligned("workspace", workspace, plan.room.total)?;
-        let in_place = rows_in_place(plan, &codes);
         let run = BlockRun {
             m,
             n,
             plan,
-            lhs: Source {
-                codes: codes.ptr.cast(),
-                member_stride: codes.row_stride(),
-                k_stride: codes.col_stride(),
-                signed: L::SIGNED,
-            },
-            in_place,
-            lhs_zeros,
-            lhs_offset,
+            lhs: lhs.source,
+            windows: lhs.windows,
+            in_place: lhs.in_place,
+            lhs_zeros: lhs.zeros,
+            lhs_offset: lhs.offset,
             rhs: self.weights.panels.as_ptr(),
             outliers: self.weights.outliers,
             rhs_zero,
             epilogue: Epilogue {
                 finish: &self.finish,
                 column_sums: self.weights.sums,
-                lhs_zero,
+                lhs_zero: lhs.zero,
                 column_zeros,
                 dest: O::DEST,
                 out: self.out.ptr.cast(),

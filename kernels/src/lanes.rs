@@ -108,10 +108,12 @@ pub unsafe trait Lanes: Sized + 'static {
     unsafe fn code_singles(a: *const u8) -> Self::Pairs;
     /// Loads `N` pairs.
     unsafe fn load_pairs(p: *const i16) -> Self::Pairs;
+    /// Exclusive or.
+    unsafe fn xor_pairs(a: Self::Pairs, b: Self::Pairs) -> Self::Pairs;
     /// `acc` and, in each lane, the products of both numbers of a pair with those of the other.
     unsafe fn add_products(acc: Self::I, a: Self::Pairs, b: Self::Pairs) -> Self::I;
 
-    /// Whether there are `quads` and `add_dots`.
+    /// Whether there are `quads`, `quad` and `add_dots`.
     const DOTS: bool = false;
     /// Lane i of vector j has the codes j * N + i of four runs of `4 * N`, the first in the lowest byte.
     #[inline(always)]
@@ -119,6 +121,13 @@ pub unsafe trait Lanes: Sized + 'static {
         let _ = runs;
         // SAFETY: Features.
         unsafe { [Self::splat(0); 4] }
+    }
+    /// Lane i has the codes i of four runs of `N`, the first in the lowest byte.
+    #[inline(always)]
+    unsafe fn quad(runs: [*const u8; 4]) -> Self::I {
+        let _ = runs;
+        // SAFETY: Features.
+        unsafe { Self::splat(0) }
     }
     /// `acc` and, in each lane, the products of four codes with four i8.
     #[inline(always)]

@@ -122,6 +122,7 @@ mod terms;
 pub mod twin;
 mod view;
 mod ways;
+mod windows;
 
 #[cfg(all(target_arch = "aarch64", target_feature = "neon", not(miri), not(zeropoint_scalar_only)))]
 pub mod aarch64;
@@ -137,14 +138,15 @@ pub use element::{Code, Dest, Element};
 pub use error::{Error, Name};
 pub use fake_quant::{FakeForm, FakeGradient, FakeQuant, FakeQuantRun};
 pub use finish::{Epilogue, Finish, FloatBias, PerRow, Scale, TileAt};
-pub use job::{Job, Outlier, Outliers, Weights};
+pub use job::{Job, Outlier, Outliers, Rows, Weights};
 pub use lanes::{Factor, Lanes, Rule};
 pub use matching::Effort;
 pub use microkernel::{Direct, Microkernel, Registers, Tile};
 pub use packing::{Form, Gather, NoGather, PackRun, Side};
-pub use pairwise::{Operation, Pairwise, PairwiseRun};
+pub use pairwise::{Affine, Operation, Pairwise, PairwiseRun};
 pub use panel::{Elem, Panel, Strides};
 pub use proof::{Proof, Shares};
 pub use rounding::{Multiplier, Rounding, divide_away, float_even};
 pub use tensor::{Strip, Strips, TensorMut, TensorRef};
 pub use view::{MatMut, MatRef, Quantized, ZeroPoint};
+pub use windows::{TileRows, Windows, WindowsRef};

@@ -11,6 +11,7 @@ use crate::pairwise::PairwiseRun;
 use crate::panel::Panel;
 use crate::proof::Proof;
 use crate::scatter::Staged;
+use crate::windows::TileRows;
 
 /// One multiplication of a lhs panel by a rhs panel.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +24,8 @@ pub struct Tile {
     pub lhs: *const u8,
     /// Elements from a lhs row to the next.
     pub lhs_member: usize,
+    /// Where rows lie in an image, if they do: instead of the two above.
+    pub windows: TileRows,
     /// The first element of the rhs panel, or of the first of those that a tile covers.
     pub rhs: *const u8,
     /// Elements from that panel to the next, if [`Microkernel::RHS`] is narrower than a tile.
@@ -93,6 +96,8 @@ pub enum Registers {
 /// * **Lhs**: `lhs` is valid for reads at `Strides::offset(i, k)` for all `i < rows` and `k < tile.k`, in the
 ///   layout [`Microkernel::LHS`]. Rows may be those of the caller, of any alignment; panels of groups are whole, aligned
 ///   to 64 bytes at the start of the first.
+/// * **Windows**: if the tile has them, `lhs` and `lhs_member` say nothing: the pieces of each row are valid for reads, and `k`
+///   is what they are together. Only kernels with [`Microkernel::WINDOWS`] are given any.
 /// * **Rhs**: the same for `rhs`, `NR` members, [`Microkernel::RHS`], panels `rhs_panel` apart; each panel's start is aligned to 64 bytes, or to what the
 ///   bytes of a panel are a multiple of, if that is less.
 /// * **Acc**: `acc` is valid for reads and writes of `MR * NR` sums, aligned to 64 bytes, and initialized where
@@ -132,6 +137,8 @@ pub unsafe trait Microkernel: Sized + 'static {
     /// For which ways to finish `enter_direct` is there.
     const DIRECT: Registers = Registers::Never;
 
+    /// Whether lhs rows may lie in [`Tile::windows`]. Lhs has contiguous members of one byte an element then.
+    const WINDOWS: bool = false;
     /// Whether [`Tile::ahead`] is of use.
     const FETCHES: bool = false;
     /// How many panels `enter_direct` takes at most where it stores sums, no more than rows. Past the caches, lines that have no

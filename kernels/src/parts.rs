@@ -12,6 +12,7 @@ use crate::packing::{PackRun, Side, Source};
 use crate::proof::Shares;
 use crate::scatter::staged_rows;
 use crate::view::{MatMut, MatRef, plus, times};
+use crate::windows::TileRows;
 
 /// Checks the start and length of memory that kernels want aligned to 64 bytes.
 pub(crate) fn check_aligned(argument: &'static str, memory: &[u8], needed: usize) -> Result<(), Error> {
@@ -56,7 +57,10 @@ fn plan(backend: Backend, m: usize, k: usize, blocking: Blocking) -> Result<Plan
     let terms = lines(times("workspace", block_rows, size_of::<i32>())?)? / size_of::<i32>();
 
     let lhs = 0;
-    let row_terms = plus("workspace", lhs, lines(row.lhs.bytes(block_rows, padded_k).ok_or(overflow)?)?)?;
+    let packed = row.lhs.bytes(block_rows, padded_k).ok_or(overflow)?;
+    // Or where rows start that lie in windows.
+    let starts = if row.windows { times("workspace", block_rows, size_of::<*const u8>())? } else { 0 };
+    let row_terms = plus("workspace", lhs, lines(packed.max(starts))?)?;
     let scratch = plus("workspace", row_terms, times("workspace", terms, 3 * size_of::<i32>())?)?;
     let buffer = plus("workspace", scratch, times("workspace", tiles, tile)?)?;
     let staging = plus("workspace", buffer, lines(row.buffer_bytes(padded_k)?)?)?;
@@ -304,6 +308,7 @@ impl Backend {
             k,
             lhs: lhs.as_ptr(),
             lhs_member: row.lhs.strides(k).member,
+            windows: TileRows::EVEN,
             rhs: rhs.as_ptr(),
             rhs_panel: row.rhs.strides(k).panel,
             ahead: 0,

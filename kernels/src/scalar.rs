@@ -182,6 +182,12 @@ unsafe impl<const N: usize> Lanes for Plain<N> {
     const DOTS: bool = true;
 
     #[inline(always)]
+    unsafe fn quad(runs: [*const u8; 4]) -> [i32; N] {
+        // SAFETY: Pointers.
+        core::array::from_fn(|i| i32::from_le_bytes(runs.map(|p| unsafe { *p.add(i) })))
+    }
+
+    #[inline(always)]
     unsafe fn quads(runs: [*const u8; 4]) -> [[i32; N]; 4] {
         core::array::from_fn(|j| {
             core::array::from_fn(|i| {
@@ -225,6 +231,11 @@ unsafe impl<const N: usize> Lanes for Plain<N> {
     unsafe fn load_pairs(p: *const i16) -> [[i16; 2]; N] {
         // SAFETY: Pointers.
         unsafe { p.cast::<[[i16; 2]; N]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn xor_pairs(a: [[i16; 2]; N], b: [[i16; 2]; N]) -> [[i16; 2]; N] {
+        map2(a, b, |a, b| [a[0] ^ b[0], a[1] ^ b[1]])
     }
 
     #[inline(always)]

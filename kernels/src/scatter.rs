@@ -1,7 +1,7 @@
 //! Outputs without contiguous rows: finished rows wait in a staging area, then whole squares of them are transposed.
 
 use crate::element::Dest;
-use crate::finish::Epilogue;
+use crate::finish::{Epilogue, copy_few};
 use crate::microkernel::Microkernel;
 use crate::packing::Gather;
 
@@ -45,6 +45,23 @@ pub(crate) unsafe fn scatter<K: Microkernel>(e: &Epilogue<'_>, staged: &Staged) 
 #[inline(always)]
 unsafe fn by<K: Microkernel, T: Copy>(e: &Epilogue<'_>, staged: &Staged) {
     let &Staged { from, row, col, rows, cols } = staged;
+    if e.col_stride == 1 {
+        // SAFETY: our caller's clauses.
+        unsafe {
+            let (from, to) = (from.cast::<T>(), e.out.cast::<T>().add(row * e.row_stride + col));
+            let whole = cols / 8 * 8;
+            for r in 0..rows {
+                let (from, to) = (from.add(r * K::NR), to.add(r * e.row_stride));
+                for at in (0..whole).step_by(8) {
+                    to.add(at).copy_from_nonoverlapping(from.add(at), 8);
+                }
+                if whole < cols {
+                    copy_few(from.add(whole), to.add(whole), cols - whole);
+                }
+            }
+        }
+        return;
+    }
     let (size, n) = (size_of::<T>(), <K::Gather as Gather>::N);
     // Squares of n rows by n groups of four bytes; of bytes, columns come in fours.
     let squares = n > 0 && e.row_stride == 1 && size != 2;

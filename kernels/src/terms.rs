@@ -4,7 +4,8 @@ use crate::block::{BlockRun, Plan};
 use crate::finish::{PerRow, RowTerms};
 use crate::matching::Effort;
 use crate::microkernel::Microkernel;
-use crate::packing::{Gather, PackRun, Side};
+use crate::packing::{Gather, PackRun, Side, Source};
+use crate::windows::Windows;
 
 impl BlockRun<'_> {
     /// The usual case: terms of rows differ by their sums only.
@@ -65,7 +66,11 @@ pub(crate) unsafe fn pack_rows<K: Microkernel>(
         let (term, sum_factor, zero_factor) =
             (vectors, vectors.add(run.plan.room.terms), vectors.add(2 * run.plan.room.terms));
         let null = core::ptr::null_mut();
-        if (sums_needed && !late) || !in_place {
+        if run.windows.is_some() {
+            if sums_needed {
+                window_sums::<K>(run, first, count, [term, sum_factor]);
+            }
+        } else if (sums_needed && !late) || !in_place {
             let out = if in_place { null } else { run.workspace.add(run.plan.room.lhs) };
             K::enter_pack(&run.lhs_run(first, count, out, if sums_needed { term } else { null.cast() }));
         }
@@ -95,5 +100,45 @@ pub(crate) unsafe fn pack_rows<K: Microkernel>(
             sum_factor: if per_row { sum_factor } else { null },
             zero_factor: if e.column_zeros.is_some() { zero_factor } else { null },
         }
+    }
+}
+
+/// What [`pack_rows`] asks of rows that lie in windows: the sums of their pieces, each with the factor, and the constant once. The second
+/// vector has room for those of one line.
+///
+/// # Safety
+/// As [`pack_rows`].
+#[inline(always)]
+unsafe fn window_sums<K: Microkernel>(
+    run: &BlockRun<'_>,
+    first: usize,
+    count: usize,
+    [sums, room]: [*mut i32; 2],
+) {
+    let Some(Windows { line, row_stride, line_stride, pieces, piece, piece_stride, .. }) = run.windows else {
+        return;
+    };
+    // Rows of no codes have sums, too.
+    let (pieces, piece) = if pieces == 0 { (1, 0) } else { (pieces, piece) };
+    let (mut row, end) = (first, first + count);
+    while row < end {
+        // Of one line.
+        let members = (line - row % line).min(end - row);
+        let start = row / line * line_stride + row % line * row_stride;
+        // SAFETY: Job: `lhs` has these rows; both vectors have room for `block_rows`.
+        unsafe {
+            let to = sums.add(row - first);
+            for i in 0..pieces {
+                let codes = run.lhs.codes.wrapping_add(start + i * piece_stride);
+                let all = run.lhs_run(row, members, core::ptr::null_mut(), if i == 0 { to } else { room });
+                let constant = if i == 0 { all.constant } else { 0 };
+                let source = Source { codes, ..all.source };
+                K::enter_pack(&PackRun { source, k: piece, padded_k: piece, constant, ..all });
+                for j in 0..if i == 0 { 0 } else { members } {
+                    *to.add(j) = (*to.add(j)).wrapping_add(*room.add(j));
+                }
+            }
+        }
+        row += members;
     }
 }

@@ -40,6 +40,7 @@ unsafe impl<S: Shape> Microkernel for Twin<S> {
     type Lanes = S::Lanes;
     type Gather = NoGather;
     const ONE_LOOP: bool = true;
+    const WINDOWS: bool = S::GROUPS.0 == Panel::ROWS && S::ELEMS.0.size() == 1;
 
     #[inline(always)]
     unsafe fn tile(tile: Tile) {
@@ -48,12 +49,16 @@ unsafe impl<S: Shape> Microkernel for Twin<S> {
         let (rhs, width) = (Self::RHS.strides(tile.k), Self::RHS.width);
         for i in 0..tile.rows {
             for j in 0..Self::NR {
-                // SAFETY: Lhs, Rhs, Acc.
+                // SAFETY: Lhs, Windows, Rhs, Acc.
                 unsafe {
                     let acc = tile.acc.add(i * Self::NR + j);
                     let mut sum = if tile.add { *acc } else { 0 };
                     for k in 0..tile.k {
-                        let a = Self::LHS.elem.read(tile.lhs, lhs.offset(i, k));
+                        let a = if tile.windows.pieces > 0 {
+                            Self::LHS.elem.read(tile.windows.at(i, k), 0)
+                        } else {
+                            Self::LHS.elem.read(tile.lhs, lhs.offset(i, k))
+                        };
                         let b =
                             Self::RHS.elem.read(tile.rhs, j / width * tile.rhs_panel + rhs.offset(j % width, k));
                         sum = sum.wrapping_add(a.wrapping_mul(b));

@@ -16,8 +16,8 @@ use common::stage::{Axis, Kind, Scaling};
 use common::tiles::{Tiled, tiled};
 use common::{Arena, Place, Rng, Run, backends, walk};
 use zeropoint_kernels::{
-    Blocking, Dest, Error, FakeForm, FakeGradient, FakeQuant, Finish, MatMut, Multiplier, Operation, Pairwise,
-    Rounding, Scale, Side,
+    Blocking, Code, Dest, Elem, Error, FakeForm, FakeGradient, FakeQuant, Finish, Job, MatMut, MatRef, Multiplier,
+    Operation, Outliers, Pairwise, Rounding, Scale, Side, Weights, Windows, WindowsRef, ZeroPoint,
 };
 
 /// The largest K whose sums no operands can wrap: 33,025 * 255 * 255 < 2^31.
@@ -173,6 +173,67 @@ fn tiles_refuse() {
         assert_eq!(tile(1, k, lhs, rhs, 16, len + 16), "");
         if backend.k_step() > 1 {
             assert_eq!(tile(1, k + 1, lhs, rhs, 0, len), "k");
+        }
+    });
+}
+
+/// Rows of lhs in an image, as convolutions have them, by every kernel that reads them there.
+#[test]
+fn windows() {
+    walk("windows", Place::Heap, |run| {
+        let (mr, nr) = (run.backend.mr(), run.backend.nr());
+        if !run.backend.reads_windows() {
+            return;
+        }
+        for rows in around(mr) {
+            for n in around(nr) {
+                for _ in 0..if run.is_twin() { 1 } else { 12 } {
+                    let [pieces, steps] = [[0, 1, 2, 3, 3, 7], [0, 1, 1, 2, 3, 9]].map(|of| run.rng.pick(&of));
+                    Product::windows(run, [rows, n, pieces, steps], &Kind::all()).check(run);
+                }
+            }
+        }
+        for rows in [5 * mr + 3, 100] {
+            Product::windows(run, [rows, 2 * nr + 1, 3, 12], &Kind::all()).check(run);
+        }
+    });
+}
+
+/// Windows that a kernel cannot read are an error.
+#[test]
+fn windows_refuse() {
+    fn refused<L: Code>(run: &Run, piece: usize) -> Option<Error> {
+        let (backend, arena) = (run.backend, Arena::new(run.place));
+        let windows =
+            Windows { rows: 1, line: 1, row_stride: 0, line_stride: 0, pieces: 1, piece, piece_stride: 0 };
+        let image = arena.slice(piece, |_| L::low_bits(1));
+        let lhs = WindowsRef::new(image, windows, 0).unwrap();
+        let plan = backend.plan(1, piece, Blocking::of_rows(1)).unwrap();
+        let panels = arena.lines(backend.packed_bytes(Side::Rhs, 1, piece).unwrap(), |_| 0u8);
+        let rhs = arena.slice(piece, |_| 0i8);
+        let sums = arena.slice(backend.nr(), |_| 0);
+        backend.pack(Side::Rhs, MatRef::row_major(rhs, piece, 1).unwrap(), panels, Some(&mut sums[..1])).unwrap();
+        let bias = arena.slice(backend.nr(), |_| 0);
+        let zero_point = ZeroPoint::One(0);
+        let weights = Weights { k: piece, n: 1, panels, sums, zero_point, outliers: Outliers::default() };
+        let (mut out, workspace) = ([0i32], arena.lines(plan.workspace_bytes(), |_| 0u8));
+        let out = MatMut::row_major(&mut out, 1, 1).unwrap();
+        Job { lhs, weights, finish: Finish::raw(bias), out }.run(&plan, workspace).err()
+    }
+    walk("windows_refuse", Place::Heap, |run| {
+        let (backend, step) = (run.backend, run.backend.k_step());
+        for (signed, error) in [(false, refused::<u8>(run, step)), (true, refused::<i8>(run, step))] {
+            let read = backend.reads_windows() && signed == (backend.lhs().elem == Elem::I8);
+            assert_eq!(read, error.is_none(), "{error:?}");
+            assert!(read || matches!(error, Some(Error::InPlace { argument: "lhs", .. })), "{error:?}");
+        }
+        if backend.reads_windows() && step > 1 {
+            let error = if backend.lhs().elem == Elem::I8 {
+                refused::<i8>(run, step + 1)
+            } else {
+                refused::<u8>(run, step + 1)
+            };
+            assert!(matches!(error, Some(Error::Divisor { argument: "k_step", .. })), "{error:?}");
         }
     });
 }

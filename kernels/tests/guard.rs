@@ -52,6 +52,21 @@ fn packing() {
 }
 
 #[test]
+fn windows() {
+    both_ends("windows", |run| {
+        if !run.backend.reads_windows() {
+            return;
+        }
+        for rows in edges(run.backend.mr()) {
+            for n in edges(run.backend.nr()) {
+                let [pieces, steps] = [[1, 2, 3], [1, 2, 5]].map(|of| run.rng.pick(&of));
+                Product::windows(run, [rows, n, pieces, steps], &Kind::all()).check(run);
+            }
+        }
+    });
+}
+
+#[test]
 fn tiles() {
     both_ends("tiles", |run| {
         for rows in 1..=run.backend.mr() {

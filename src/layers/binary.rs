@@ -85,7 +85,8 @@ impl<C: Code + OutputCode> Binary<C> {
         let by = check(*rounding, Multiplier::from_real(f64::from(smaller.scale()) / twice)?)?;
         let operation = Operation::Sum { by, negative: [subtract && swapped, subtract && !swapped] };
         let real = twice / (f64::from(1 << LEFT) * f64::from(output.scale()));
-        Ok(Self { swapped, ..Self::new(spec, [larger, smaller], operation, real)? })
+        let sum = Self::new(spec, [larger, smaller], operation, real)?;
+        Ok(Self { swapped, pairwise: sum.pairwise.shortened(), ..sum })
     }
 
     /// A product (semantics.md 10.3).

@@ -13,7 +13,7 @@ const LINE: usize = 64;
 
 /// The rows that a convolution of `input` multiplies: of each output pixel, kernel height x kernel width x channels.
 #[derive(Clone, Copy)]
-pub(crate) struct Windows<'a> {
+pub(crate) struct Gathered<'a> {
     /// The image, with the channels of one group.
     pub input: TensorRef<'a, u8>,
     /// Down and across.
@@ -24,7 +24,7 @@ pub(crate) struct Windows<'a> {
     pub flip: u8,
 }
 
-impl Windows<'_> {
+impl Gathered<'_> {
     /// Codes from a row of `k` codes to the next: the last move of a row may write beyond it, and rows that are a power of two
     /// apart would crowd few sets of a cache.
     pub fn step(k: usize) -> Option<usize> {
@@ -32,7 +32,7 @@ impl Windows<'_> {
         if step.is_multiple_of(512) { step.checked_add(LINE) } else { Some(step) }
     }
 
-    /// Writes `count` rows from `first` on, [`Windows::step`] apart; rows are the output pixels of all images, in order.
+    /// Writes `count` rows from `first` on, [`Gathered::step`] apart; rows are the output pixels of all images, in order.
     pub fn write(&self, first: usize, count: usize, step: usize, to: &mut [u8]) {
         let [down, across] = self.axes;
         let [.., channels] = self.input.shape();
@@ -111,6 +111,83 @@ impl Windows<'_> {
                 Some(pixel) => copy(pixel, to, self.flip),
                 None => to.iter_mut().enumerate().for_each(|(c, to)| {
                     *to = self.input.get([batch, iy, ix, c]).unwrap_or_default() ^ self.flip;
+                }),
+            }
+        }
+    }
+}
+
+/// A part of an output whose windows are copied together: so many lines of so many pixels, and codes from a line of the copy to
+/// the next.
+#[derive(Clone, Copy)]
+pub(crate) struct Strip {
+    pub lines: usize,
+    pub pixels: usize,
+    pub step: usize,
+}
+
+impl Gathered<'_> {
+    /// Channels of a pixel.
+    pub fn channels(&self) -> usize {
+        let [.., channels] = self.input.shape();
+        channels
+    }
+
+    /// Pixels of a line of the copy that so many output pixels see.
+    fn seen(&self, pixels: usize) -> usize {
+        let [_, across] = self.axes;
+        (pixels - 1) * across.stride + across.kernel
+    }
+
+    /// Lines of the copy that so many lines of output see.
+    fn lines(&self, lines: usize) -> usize {
+        let [down, _] = self.axes;
+        (lines - 1) * down.stride + (down.kernel - 1) * down.dilation + 1
+    }
+
+    /// What of an output from a pixel on, `most` lines at most, `bytes` have room for: whole lines, or pixels of one. `piece` codes
+    /// of each line are read, maybe beyond it.
+    pub fn strip(&self, [_, _, x]: [usize; 3], most: usize, bytes: usize, piece: usize) -> Strip {
+        let [down, across] = self.axes;
+        let channels = self.channels();
+        let bytes = bytes.saturating_sub(piece - across.kernel * channels);
+        let width = across.output;
+        let (step, covered) = (self.seen(width) * channels, self.lines(1));
+        if x == 0 && most > 0 && covered.saturating_mul(step) <= bytes {
+            let more = (bytes / step.max(1) - covered) / down.stride;
+            return Strip { lines: most.min(more + 1), pixels: width, step };
+        }
+        let seen = bytes / (covered * channels).max(1);
+        let pixels = (seen.saturating_sub(across.kernel) / across.stride + 1).min(width - x);
+        Strip { lines: 1, pixels, step: self.seen(pixels) * channels }
+    }
+
+    /// Copies what the windows of a strip see, with what surrounds the image.
+    pub fn copy(&self, strip: Strip, [image, y, x]: [usize; 3], to: &mut [u8]) {
+        let [down, across] = self.axes;
+        let [_, height, width, channels] = self.input.shape();
+        let (seen, left) = (self.seen(strip.pixels), across.first(x));
+        // Pixels of a line that lie in the image.
+        let before = left.min(0).unsigned_abs().min(seen);
+        let inside = (width as isize - left).clamp(before as isize, seen as isize) as usize - before;
+        let from = left.max(0).unsigned_abs();
+        for (i, to) in to.chunks_mut(strip.step.max(1)).take(self.lines(strip.lines)).enumerate() {
+            let Some(to) = to.get_mut(..strip.step) else { return };
+            let line = down.first(y) + i as isize;
+            let Some(line) = usize::try_from(line).ok().filter(|line| *line < height) else {
+                to.fill(self.zero);
+                continue;
+            };
+            let (edge, rest) = to.split_at_mut(before * channels);
+            let (to, other) = rest.split_at_mut(inside * channels);
+            edge.fill(self.zero);
+            other.fill(self.zero);
+            match self.input.run([image, line, from], inside) {
+                Some(line) if self.flip == 0 => to.copy_from_slice(line),
+                Some(line) => copy(line, to, self.flip),
+                None => to.iter_mut().enumerate().for_each(|(i, to)| {
+                    let at = [image, line, from + i / channels, i % channels];
+                    *to = self.input.get(at).unwrap_or_default() ^ self.flip;
                 }),
             }
         }

@@ -15,6 +15,7 @@ mod functions;
 mod gather;
 mod pad;
 mod pool;
+mod product;
 mod rescale;
 pub(crate) mod run;
 mod softmax;

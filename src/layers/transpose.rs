@@ -8,7 +8,7 @@ use core::marker::PhantomData;
 
 use zeropoint_kernels::{Code, Element, Error, TensorMut, TensorRef, ZeroPoint};
 
-use super::conv::{Product, product, room, workspace_bytes};
+use super::product::{Part, Product, Reads, room, workspace_bytes};
 use super::run;
 use super::window::{Axis, Window};
 use crate::{Gemm, PackOptions, Stages, Threads, Workspace};
@@ -102,14 +102,15 @@ impl<L: Code, O: Element> TransposeConv2d<L, O> {
                 let ((ys, down), (xs, across)) = (taps(down, y), taps(across, x));
                 let taps = [ys, xs];
                 phases.push(Phase { start: [y, x], axes: [down, across] });
-                products.push(product(
-                    spec.weights,
-                    spec.weight_zero_point,
-                    0..outputs,
-                    &taps,
-                    spec.pack,
-                    stages,
-                )?);
+                let part = Part {
+                    weights: spec.weights,
+                    zero_point: spec.weight_zero_point,
+                    columns: 0..outputs,
+                    taps: &taps,
+                    options: spec.pack,
+                    reads: Reads::Gathered,
+                };
+                products.push(part.product(stages)?);
             }
         }
         let [height, width] = spec.output;
@@ -129,7 +130,7 @@ impl<L: Code, O: Element> TransposeConv2d<L, O> {
     /// # Errors
     /// [`Error::Overflow`].
     pub fn workspace_bytes(&self, threads: usize) -> Result<usize, Error> {
-        workspace_bytes(&self.products, threads)
+        workspace_bytes(&self.products, Reads::Gathered, threads)
     }
 
     run::workspaces!();
@@ -159,7 +160,8 @@ impl<L: Code, O: Element> TransposeConv2d<L, O> {
         for (Phase { start: [y, x], axes }, gemm) in self.phases.iter().zip(&self.products) {
             let shape = [batch, height - y, width - x, channels];
             let out = out.reborrow().part([0, *y, *x, 0], shape)?.every(self.stride)?;
-            Product { gemm, zero: self.zero }.run(threads, input, *axes, out, workspace)?;
+            Product { gemm, zero: self.zero, reads: Reads::Gathered }
+                .run(threads, input, *axes, out, workspace)?;
         }
         Ok(())
     }

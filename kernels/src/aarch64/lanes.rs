@@ -78,6 +78,12 @@ unsafe impl Lanes for NeonLanes {
     }
 
     #[inline(always)]
+    unsafe fn xor_pairs(a: [int16x4_t; 2], b: [int16x4_t; 2]) -> [int16x4_t; 2] {
+        // SAFETY: Features.
+        unsafe { [veor_s16(a[0], b[0]), veor_s16(a[1], b[1])] }
+    }
+
+    #[inline(always)]
     unsafe fn add_products(acc: int32x4_t, a: [int16x4_t; 2], b: [int16x4_t; 2]) -> int32x4_t {
         // SAFETY: Features.
         unsafe { vmlal_s16(vmlal_s16(acc, a[0], b[0]), a[1], b[1]) }

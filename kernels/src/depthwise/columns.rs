@@ -2,12 +2,12 @@
 
 use core::mem::MaybeUninit;
 
-use super::{DepthwiseRun, DepthwiseShape, ROWS};
+use super::{DepthwiseRun, DepthwiseShape, MOST};
 use crate::lanes::Lanes;
 use crate::microkernel::Microkernel;
 
 /// Columns of the input that a tile of 3 x 3 taps sees, at most.
-const SEEN: usize = (ROWS - 1) * 2 + 3;
+const SEEN: usize = (MOST - 1) * 2 + 3;
 
 /// The codes of a tile as quads of bytes, one a lane: of each column of the input, four vectors.
 pub(super) struct Quads<L: Lanes>(MaybeUninit<[[L::I; 4]; SEEN]>);
@@ -24,8 +24,8 @@ impl<L: Lanes> Quads<L> {
 
 /// The pixel of a tile that sees a column of the input through a tap.
 #[inline(always)]
-const fn seen(column: usize, tap: usize, stride: usize) -> Option<usize> {
-    if column < tap || !(column - tap).is_multiple_of(stride) || (column - tap) / stride >= ROWS {
+const fn seen(column: usize, tap: usize, [stride, rows]: [usize; 2]) -> Option<usize> {
+    if column < tap || !(column - tap).is_multiple_of(stride) || (column - tap) / stride >= rows {
         return None;
     }
     Some((column - tap) / stride)
@@ -74,43 +74,63 @@ impl<'a, 'b> Columns<'a, 'b> {
         unsafe { L::load_pairs(self.weights.cast::<i16>().add(pair * 2 * self.nr)) }
     }
 
-    /// 3 x 3 taps, side by side, `STRIDE` pixels from a window to the next.
+    /// 3 x 3 taps, side by side, `STRIDE` pixels from a window to the next, `R` windows.
     ///
     /// # Safety
     /// Features of `L`; Depthwise. `quads` are those that the vector of channels before left there.
     #[inline(always)]
-    pub unsafe fn three<L: Lanes, const STRIDE: usize>(&self, quads: &mut Quads<L>) -> [L::I; ROWS] {
+    pub unsafe fn three<L: Lanes, const STRIDE: usize, const R: usize>(&self, quads: &mut Quads<L>) -> [L::I; R] {
         // SAFETY: our caller's.
         unsafe {
             if L::DOTS && self.run.quads {
-                self.three_quads::<L, STRIDE>(quads)
+                self.three_quads::<L, STRIDE, R>(quads)
             } else {
-                self.three_pairs::<L, STRIDE>()
+                self.three_pairs::<L, STRIDE, R>()
             }
         }
     }
 
     /// The same of quads, which are made every four vectors.
     #[inline(always)]
-    unsafe fn three_quads<L: Lanes, const STRIDE: usize>(&self, quads: &mut Quads<L>) -> [L::I; ROWS] {
+    unsafe fn three_quads<L: Lanes, const STRIDE: usize, const R: usize>(
+        &self,
+        quads: &mut Quads<L>,
+    ) -> [L::I; R] {
         let [a, b, c] = [self.line(0), self.line(1), self.line(2)];
         let step = self.run.shape.channels;
         let vector = self.channel / L::N % 4;
+        let alone = vector == 0 && step - self.channel <= L::N;
         // SAFETY: Depthwise: lines reach as far as a whole tile looks, and four vectors further.
         unsafe {
+            if alone {
+                // Four vectors would be made for one.
+                let weights: [L::I; 3] =
+                    core::array::from_fn(|x| L::load(self.weights.add(x * 4 * self.nr).cast()));
+                let mut acc = [L::splat(0); R];
+                for x in 0..(R - 1) * STRIDE + 3 {
+                    let [a, b, c] = [a, b, c].map(|line| line.wrapping_add(x * step));
+                    let codes = L::quad([a, b, c, c]);
+                    for (tap, weights) in weights.into_iter().enumerate() {
+                        if let Some(row) = seen(x, tap, [STRIDE, R]) {
+                            acc[row] = L::add_dots(acc[row], codes, weights);
+                        }
+                    }
+                }
+                return acc;
+            }
             if vector == 0 {
-                for x in 0..(ROWS - 1) * STRIDE + 3 {
+                for x in 0..(R - 1) * STRIDE + 3 {
                     let [a, b, c] = [a, b, c].map(|line| line.wrapping_add(x * step));
                     // The weights of the fourth are 0.
                     quads.column(x).write(L::quads([a, b, c, c]));
                 }
             }
             let weights: [L::I; 3] = core::array::from_fn(|x| L::load(self.weights.add(x * 4 * self.nr).cast()));
-            let mut acc = [L::splat(0); ROWS];
-            for x in 0..(ROWS - 1) * STRIDE + 3 {
+            let mut acc = [L::splat(0); R];
+            for x in 0..(R - 1) * STRIDE + 3 {
                 let codes = (*quads.column(x))[vector];
                 for (tap, weights) in weights.into_iter().enumerate() {
-                    if let Some(row) = seen(x, tap, STRIDE) {
+                    if let Some(row) = seen(x, tap, [STRIDE, R]) {
                         acc[row] = L::add_dots(acc[row], codes, weights);
                     }
                 }
@@ -121,7 +141,7 @@ impl<'a, 'b> Columns<'a, 'b> {
 
     /// The same of pairs.
     #[inline(always)]
-    unsafe fn three_pairs<L: Lanes, const STRIDE: usize>(&self) -> [L::I; ROWS] {
+    unsafe fn three_pairs<L: Lanes, const STRIDE: usize, const R: usize>(&self) -> [L::I; R] {
         let [a, b, c] = [self.line(0), self.line(1), self.line(2)];
         let step = self.run.shape.channels;
         // SAFETY: Depthwise: lines reach as far as a whole tile looks.
@@ -131,15 +151,15 @@ impl<'a, 'b> Columns<'a, 'b> {
                 [self.pair::<L>(2), self.pair::<L>(3)],
                 [self.pair::<L>(4), self.pair::<L>(5)],
             ];
-            let mut acc = [L::splat(0); ROWS];
+            let mut acc = [L::splat(0); R];
             macro_rules! columns {
                 ($($x:literal)*) => {$(
-                    if $x < (ROWS - 1) * STRIDE + 3 {
+                    if $x < (R - 1) * STRIDE + 3 {
                         let at = $x * step;
                         let two = L::code_pairs(a.add(at), b.add(at));
                         let one = L::code_singles(c.add(at));
                         for (tap, weights) in weights.into_iter().enumerate() {
-                            if let Some(row) = seen($x, tap, STRIDE) {
+                            if let Some(row) = seen($x, tap, [STRIDE, R]) {
                                 acc[row] = L::add_products(acc[row], two, weights[0]);
                                 acc[row] = L::add_products(acc[row], one, weights[1]);
                             }
@@ -147,7 +167,7 @@ impl<'a, 'b> Columns<'a, 'b> {
                     }
                 )*};
             }
-            columns!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+            columns!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
             acc
         }
     }
@@ -157,7 +177,7 @@ impl<'a, 'b> Columns<'a, 'b> {
     /// # Safety
     /// As [`Columns::any`].
     #[inline(always)]
-    pub unsafe fn keep<L: Lanes>(&self, sums: [L::I; ROWS], rows: usize, to: *mut i32) {
+    pub unsafe fn keep<L: Lanes, const R: usize>(&self, sums: [L::I; R], rows: usize, to: *mut i32) {
         for (r, sum) in sums.into_iter().enumerate().take(rows) {
             // SAFETY: our caller's.
             unsafe { L::store(to.add(r * self.nr), sum) }

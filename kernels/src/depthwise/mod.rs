@@ -41,8 +41,10 @@ use crate::scatter::Staged;
 use crate::view::{MatMut, plus, times};
 use crate::ways::{Rest, WithFinisher, finish_tile, with_finisher};
 
-/// Output pixels of a tile.
+/// Output pixels of a tile, where lanes have few registers or a scratch tile is filled.
 const ROWS: usize = 7;
+/// Where quads leave registers: eight pixels are twice four, as bytes are stored.
+const MOST: usize = 8;
 /// Columns of the widest panel.
 pub(crate) const WIDEST: usize = 64;
 
@@ -172,9 +174,8 @@ impl DepthwiseShape {
     /// # Errors
     /// [`Error::Overflow`].
     pub fn line(&self, outputs: usize) -> Result<usize, Error> {
-        let overflow = Error::Overflow { argument: "line", a: outputs, b: ROWS };
-        let outputs = outputs.checked_next_multiple_of(ROWS).ok_or(overflow)?;
-        let across = times("line", outputs.saturating_sub(1), self.stride)?;
+        // The last tile begins at the last pixel.
+        let across = times("line", plus("line", outputs, MOST - 2)?, self.stride)?;
         let taps = times("line", self.kernel[1].saturating_sub(1), self.dilation[1])?;
         let pixels = plus("line", plus("line", across, taps)?, 1)?;
         plus("line", times("line", pixels, self.channels)?, WIDEST)
@@ -359,16 +360,30 @@ pub(crate) unsafe fn line<K: Microkernel, F: Finisher<K::Lanes>>(run: &Depthwise
     unsafe {
         if !F::HOT {
             tiles::<K>(run);
-        } else if run.shape.stride == 1 {
-            on_registers::<K, K::Lanes, F, 1>(run);
+        } else if const { <K::Lanes as Lanes>::DOTS } && run.width.div_ceil(MOST) < run.width.div_ceil(ROWS) {
+            strided::<K, F, MOST>(run);
         } else {
-            on_registers::<K, K::Lanes, F, 2>(run);
+            strided::<K, F, ROWS>(run);
         }
     }
 }
 
 #[inline(always)]
-unsafe fn on_registers<K: Microkernel, L: Lanes, F: Finisher<L>, const STRIDE: usize>(run: &DepthwiseRun<'_>) {
+unsafe fn strided<K: Microkernel, F: Finisher<K::Lanes>, const R: usize>(run: &DepthwiseRun<'_>) {
+    // SAFETY: our caller's clauses.
+    unsafe {
+        if run.shape.stride == 1 {
+            on_registers::<K, K::Lanes, F, 1, R>(run);
+        } else {
+            on_registers::<K, K::Lanes, F, 2, R>(run);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn on_registers<K: Microkernel, L: Lanes, F: Finisher<L>, const STRIDE: usize, const R: usize>(
+    run: &DepthwiseRun<'_>,
+) {
     let (e, channels) = (&run.epilogue, run.shape.channels);
     // SAFETY: Depthwise: vectors from a channel of a line, weights and columns of whole panels, outputs of `width` pixels. There is
     // one row bias for all rows.
@@ -376,25 +391,39 @@ unsafe fn on_registers<K: Microkernel, L: Lanes, F: Finisher<L>, const STRIDE: u
         let (common, clamp) = (F::common(e), byte_clamp::<L>(e));
         let row_bias = L::splat(e.finish.row_bias.at(0));
         let mut quads = Quads::<L>::uninit();
-        let mut x = 0;
-        while x < run.width {
-            let rows = ROWS.min(run.width - x);
+        let bytes = L::QUADS && F::CODES && size_of::<F::Out>() == 1;
+        let mut next = 0;
+        while next < run.width {
+            // Bytes of the last pixels of a line are made again rather than in a smaller tile.
+            let x = if bytes { next.min(run.width.saturating_sub(R)) } else { next };
+            let rows = R.min(run.width - x);
             let mut col = 0;
             while col < channels {
                 let at = Columns::new::<K>(run, x * STRIDE, col);
-                let sums = at.three::<L, STRIDE>(&mut quads);
+                let sums = at.three::<L, STRIDE, R>(&mut quads);
                 let (term, columns) = (L::add(column_term::<L, F>(e, col), row_bias), F::columns(e, col));
                 let out = e.out.cast::<F::Out>().add(x * e.row_stride + col);
                 let left = channels - col;
-                if L::QUADS && F::CODES && size_of::<F::Out>() == 1 && rows == ROWS && left >= L::N {
-                    // Twice four of seven pixels, one of them twice.
-                    for first in [0, ROWS - 4] {
+                if bytes {
+                    let mut edge = [0u8; MOST * 16];
+                    let whole = rows == R && left >= L::N;
+                    let (to, step) = if whole { (out.cast(), e.row_stride) } else { (edge.as_mut_ptr(), L::N) };
+                    // Twice four pixels, of seven one twice.
+                    for first in [0, R - 4] {
                         let mut codes = [L::splat(0); 4];
                         for (r, code) in codes.iter_mut().enumerate() {
                             let x = L::add(sums[first + r], term);
                             *code = F::code(&common, x, &columns, &F::row(e, 0));
                         }
-                        L::store_codes(out.add(first * e.row_stride).cast(), e.row_stride, 4, codes, &clamp);
+                        L::store_codes(to.add(first * step), step, 4, codes, &clamp);
+                    }
+                    for r in 0..if whole { 0 } else { rows } {
+                        let (from, to) = (edge.as_ptr().add(r * L::N), out.add(r * e.row_stride).cast::<u8>());
+                        if left >= L::N {
+                            to.copy_from_nonoverlapping(from, L::N);
+                        } else {
+                            copy_few(from, to, left);
+                        }
                     }
                 } else {
                     for (r, sum) in sums.into_iter().enumerate().take(rows) {
@@ -411,7 +440,7 @@ unsafe fn on_registers<K: Microkernel, L: Lanes, F: Finisher<L>, const STRIDE: u
                 }
                 col += L::N;
             }
-            x += rows;
+            next = x + rows;
         }
     }
 }
@@ -439,10 +468,10 @@ unsafe fn tiles<K: Microkernel>(run: &DepthwiseRun<'_>) {
                     let at = Columns::new::<K>(run, x * stride, col + v);
                     match stride {
                         1 if run.quads => {
-                            at.keep::<K::Lanes>(at.three::<K::Lanes, 1>(&mut quads), rows, acc.add(v))
+                            at.keep::<K::Lanes, ROWS>(at.three::<K::Lanes, 1, ROWS>(&mut quads), rows, acc.add(v))
                         }
                         _ if run.quads => {
-                            at.keep::<K::Lanes>(at.three::<K::Lanes, 2>(&mut quads), rows, acc.add(v))
+                            at.keep::<K::Lanes, ROWS>(at.three::<K::Lanes, 2, ROWS>(&mut quads), rows, acc.add(v))
                         }
                         _ => at.any::<K::Lanes>(rows, acc.add(v)),
                     }

@@ -62,6 +62,7 @@ macro_rules! dot_entries {
         }
 
         const DIRECT: $crate::microkernel::Registers = $crate::microkernel::Registers::Hot;
+        const WINDOWS: bool = Self::LHS.elem.size() == 1;
 
         #[target_feature(enable = $feature)]
         unsafe fn enter_direct<F: $crate::finish::Finisher<Self::Lanes>>(direct: $crate::microkernel::Direct<'_>) {
@@ -157,6 +158,7 @@ unsafe fn tiles<K: Dot, F: Finisher<K::Lanes>, const MR: usize, const V: usize, 
                 finish::<K, F, MR, V>(&acc, direct, row, to.wrapping_add(panel * K::NR));
             }
             tile.lhs = tile.lhs.wrapping_add(MR * tile.lhs_member * K::LHS.elem.size());
+            tile.windows = tile.windows.from(MR);
             (row, row_terms) = (row + MR, row_terms.wrapping_add(MR));
             to = to.wrapping_add(MR * direct.row_stride);
         }
@@ -262,6 +264,10 @@ const fn rhs_group<K: Dot>() -> usize {
 /// Adds the products of `R` rows of lhs with a panel of rhs.
 #[inline(always)]
 unsafe fn add_products<K: Dot, const R: usize, const V: usize>(acc: &mut Sums<K, R, V>, tile: &Tile) {
+    if const { K::WINDOWS } && tile.windows.pieces > 0 {
+        // SAFETY: passed on.
+        return unsafe { add_windows::<K, R, V>(acc, tile) };
+    }
     let size = K::LHS.elem.size();
     let panel = tile.rhs_panel * K::RHS.elem.size();
     let mut at = At { lhs: [tile.lhs; 5], ld: tile.lhs_member * size, rhs: tile.rhs, panel, ahead: tile.ahead };
@@ -307,6 +313,25 @@ unsafe fn add_products<K: Dot, const R: usize, const V: usize>(acc: &mut Sums<K,
     }
 }
 
+/// The same of rows that lie in windows: each has an address of its own, which is read with each of its groups. Where a step has as many
+/// products as registers, loads have time for that.
+#[inline(always)]
+unsafe fn add_windows<K: Dot, const R: usize, const V: usize>(acc: &mut Sums<K, R, V>, tile: &Tile) {
+    let (windows, panel) = (tile.windows, tile.rhs_panel * K::RHS.elem.size());
+    let mut at = At { lhs: [tile.lhs; 5], ld: 0, rhs: tile.rhs, panel, ahead: tile.ahead };
+    let mut start = 0usize;
+    for _ in 0..windows.pieces {
+        let mut offset = start;
+        for _ in 0..windows.piece / GROUP {
+            // SAFETY: Features; Windows: rows below `R`, pieces are whole groups; Rhs: `V` vectors a step.
+            unsafe { products::<K, R, V, 0>(acc, &at, |i| (*windows.rows.add(i)).wrapping_add(offset)) }
+            at.rhs = at.rhs.wrapping_add(K::RHS.width * rhs_group::<K>());
+            offset = offset.wrapping_add(GROUP);
+        }
+        start = start.wrapping_add(windows.stride);
+    }
+}
+
 /// Vectors of columns of a panel.
 const fn vectors<K: Dot>() -> usize {
     K::RHS.width / <K::Lanes as Lanes>::N
@@ -337,6 +362,17 @@ impl At {
 #[inline(always)]
 unsafe fn step<K: Dot, const R: usize, const V: usize, const S: usize>(acc: &mut Sums<K, R, V>, at: &At) {
     // SAFETY: as `add_products`.
+    unsafe { products::<K, R, V, S>(acc, at, |i| at.lhs[i / 3].wrapping_add(i % 3 * at.ld + GROUP * S)) }
+}
+
+/// The same, with a group of each row from where `group` says.
+#[inline(always)]
+unsafe fn products<K: Dot, const R: usize, const V: usize, const S: usize>(
+    acc: &mut Sums<K, R, V>,
+    at: &At,
+    group: impl Fn(usize) -> *const u8,
+) {
+    // SAFETY: as `add_products`.
     unsafe {
         let mut r = [K::Lanes::splat(0); V];
         for (v, r) in r.iter_mut().enumerate() {
@@ -360,8 +396,7 @@ unsafe fn step<K: Dot, const R: usize, const V: usize, const S: usize>(acc: &mut
         macro_rules! rows {
             ($($i:literal)*) => {$(
                 if R > $i {
-                    let group = at.lhs[$i / 3].wrapping_add($i % 3 * at.ld + GROUP * S);
-                    let a = K::Lanes::splat(group.cast::<i32>().read_unaligned());
+                    let a = K::Lanes::splat(group($i).cast::<i32>().read_unaligned());
                     for (acc, r) in acc[$i].iter_mut().zip(r) {
                         *acc = K::dot(*acc, a, r);
                     }

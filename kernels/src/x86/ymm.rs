@@ -63,6 +63,16 @@ unsafe impl<const VNNI: bool> Lanes for YmmLanes<VNNI> {
     const DOTS: bool = VNNI;
 
     #[inline(always)]
+    unsafe fn quad(runs: [*const u8; 4]) -> __m256i {
+        // SAFETY: Features, Pointers.
+        unsafe {
+            let [a, b, c, d] = runs.map(|p| _mm_loadl_epi64(p.cast()));
+            let (ab, cd) = (_mm_unpacklo_epi8(a, b), _mm_unpacklo_epi8(c, d));
+            _mm256_set_m128i(_mm_unpackhi_epi16(ab, cd), _mm_unpacklo_epi16(ab, cd))
+        }
+    }
+
+    #[inline(always)]
     unsafe fn quads(runs: [*const u8; 4]) -> [__m256i; 4] {
         // SAFETY: Features, Pointers. Halves unpack by themselves: each begins with the codes that it ends with.
         unsafe {
@@ -101,6 +111,12 @@ unsafe impl<const VNNI: bool> Lanes for YmmLanes<VNNI> {
     unsafe fn load_pairs(p: *const i16) -> __m256i {
         // SAFETY: Features, Pointers.
         unsafe { _mm256_loadu_si256(p.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn xor_pairs(a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: passed on.
+        unsafe { Self::xor(a, b) }
     }
 
     #[inline(always)]

@@ -57,12 +57,31 @@ unsafe impl<const VNNI: bool> Lanes for ZmmLanes<VNNI> {
     }
 
     #[inline(always)]
+    unsafe fn xor_pairs(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: passed on.
+        unsafe { Self::xor(a, b) }
+    }
+
+    #[inline(always)]
     unsafe fn add_products(acc: __m512i, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: Features.
         unsafe { _mm512_add_epi32(acc, _mm512_madd_epi16(a, b)) }
     }
 
     const DOTS: bool = VNNI;
+
+    #[inline(always)]
+    unsafe fn quad(runs: [*const u8; 4]) -> __m512i {
+        // SAFETY: Features, Pointers. Each quarter gets four codes of each run, then turns them.
+        unsafe {
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            let turn = _mm512_set4_epi32(0x0f0b_0703, 0x0e0a_0602, 0x0d09_0501, 0x0c08_0400);
+            let [a, b, c, d] = runs.map(|p| _mm_loadu_si128(p.cast()));
+            let halves = [[a, b], [c, d]].map(|[a, b]| _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(a), b));
+            let all = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(halves[0]), halves[1]);
+            _mm512_shuffle_epi8(_mm512_permutexvar_epi32(order, all), turn)
+        }
+    }
 
     #[inline(always)]
     unsafe fn quads(runs: [*const u8; 4]) -> [__m512i; 4] {

@@ -1,6 +1,8 @@
 //! Whole products, `block`, against the definitions.
 
-use zeropoint_kernels::{Blocking, Dest, Job, Outlier, Outliers, Rounding, Side, Weights, ZeroPoint};
+use zeropoint_kernels::{
+    Blocking, Dest, Elem, Job, Outlier, Outliers, Rounding, Side, Weights, Windows, WindowsRef, ZeroPoint,
+};
 
 use super::matrix::{Fill, Layout, Matrix, TestCode};
 use super::oracle::{self, Output};
@@ -54,6 +56,8 @@ pub struct Product {
     /// The row and the panel at which the product is cut, as threads would.
     pub cut: (usize, usize),
     pub kind: Kind,
+    /// Where rows of lhs lie, if in an image.
+    pub windows: Option<Windows>,
 }
 
 impl Product {
@@ -81,6 +85,28 @@ impl Product {
             },
             cut: if rng.one_in(3) { (rng.below(shape.0 + 1), rng.below(3)) } else { (0, 0) },
             kind: rng.pick(kinds),
+            windows: None,
+        }
+    }
+
+    /// A product whose lhs lies in an image: of `rows` rows, `columns` columns, with pieces of so many steps.
+    pub fn windows(run: &Run, [rows, n, pieces, steps]: [usize; 4], kinds: &[Kind]) -> Self {
+        let Run { backend, ref rng, .. } = *run;
+        let (line, piece) = (rng.pick(&[1, 2, 5, 7, 8, 16, 100]), steps * backend.k_step());
+        let row_stride = rng.pick(&[0, 1, 3, 4, piece]);
+        let piece_stride = rng.pick(&[0, 1, piece, line * row_stride + piece]);
+        let line_stride = rng.pick(&[0, 5, piece_stride, 2 * piece_stride + line * row_stride]);
+        let windows = Windows { rows, line, row_stride, line_stride, pieces, piece, piece_stride };
+        let shape = (rows, n, pieces * piece);
+        let any = if rng.one_in(2) { Self::any(run, shape, kinds) } else { Self::plain(run, shape) };
+        Self {
+            signed: [backend.lhs().elem == Elem::I8, any.signed[1]],
+            fills: [Fill::Random, any.fills[1]],
+            zeros: [if any.zeros[0] == Zero::Each { Zero::Any } else { any.zeros[0] }, any.zeros[1]],
+            layouts: [Layout::Rows, any.layouts[1], any.layouts[2]],
+            cut: (0, any.cut.1),
+            windows: Some(windows),
+            ..any
         }
     }
 
@@ -130,7 +156,19 @@ impl Product {
         let Run { backend, ref rng, .. } = *run;
         let Self { shape: (m, n, k), fills, zeros, layouts, blocking, kind, .. } = *self;
         let arena = Arena::new(run.place);
-        let lhs = Matrix::<L>::new(&arena, rng, (m, k), layouts[0], fills[0]);
+        let mut lhs = Matrix::<L>::new(&arena, rng, (m, k), layouts[0], fills[0]);
+        let image = self.windows.map(|windows| {
+            let last = |count: usize, step: usize| count.saturating_sub(1) * step;
+            let down = m.saturating_sub(1) / windows.line * windows.line_stride;
+            let across = last(m.min(windows.line), windows.row_stride);
+            let len = down + across + last(windows.pieces, windows.piece_stride) + windows.piece;
+            let len = if m == 0 || k == 0 { 0 } else { len };
+            let image = &*arena.slice(len, |_| L::of(rng.within(L::RANGE.0, L::RANGE.1)));
+            let rows = WindowsRef::new(image, windows, 0).unwrap();
+            assert!(len == 0 || WindowsRef::new(&image[1..], windows, 0).is_err());
+            lhs.data = arena.slice(m * k, |i| rows.get(i / k, i % k).unwrap());
+            image
+        });
         let rhs = Matrix::<R>::new(&arena, rng, (k, n), layouts[1], fills[1]);
         run.case(format_args!("{self:?}, lhs {lhs:?}, rhs {rhs:?}"));
 
@@ -187,21 +225,18 @@ impl Product {
                     ZeroPoint::Each(zeros) => ZeroPoint::Each(&zeros[col..]),
                     one => one,
                 };
-                Job {
-                    lhs: lhs.view().part(row, 0, rows, k).unwrap().zero_point(lhs_zero),
-                    weights: Weights {
-                        k,
-                        n: cols,
-                        panels,
-                        sums,
-                        zero_point,
-                        outliers: Outliers { list: outliers, first: col },
-                    },
-                    finish: finish.part(row, rows, col),
-                    out: out.view().part(row, col, rows, cols).unwrap(),
+                let outliers = Outliers { list: outliers, first: col };
+                let weights = Weights { k, n: cols, panels, sums, zero_point, outliers };
+                let finish = finish.part(row, rows, col);
+                let out = out.view().part(row, col, rows, cols).unwrap();
+                if let (Some(windows), Some(image), ZeroPoint::One(zero)) = (self.windows, image, lhs_zero) {
+                    let windows = Windows { rows, ..windows };
+                    let lhs = WindowsRef::new(image, windows, zero).unwrap();
+                    Job { lhs, weights, finish, out }.run(&plan, workspace).unwrap();
+                } else {
+                    let lhs = lhs.view().part(row, 0, rows, k).unwrap().zero_point(lhs_zero);
+                    Job { lhs, weights, finish, out }.run(&plan, workspace).unwrap();
                 }
-                .run(&plan, workspace)
-                .unwrap();
             }
         }
         run.check_margins(&arena);

@@ -25,6 +25,7 @@ fn define(spec: &Pairwise, bytes: [u8; 2]) -> u8 {
             signs[0] * spec.rounding.apply(a << 20, half) + signs[1] * spec.rounding.apply(b << 20, by)
         }
         Operation::Product => i64::from(a * b),
+        Operation::Affine(_) => unreachable!("made from a sum, and compared with it"),
     };
     let y = spec.rounding.apply(x.try_into().unwrap(), spec.scale) + i64::from(spec.zero_point);
     y.clamp(spec.low.into(), spec.high.into()) as u8
@@ -80,12 +81,21 @@ pub fn check(run: &Run, spec: &Pairwise, len: usize, operands: [&[u8]; 2]) {
         run.fail(format_args!("{error}"));
     }
     run.check_margins(&arena);
-    for (i, got) in out.iter().enumerate() {
-        let bytes = operands.map(|bytes| bytes[i % bytes.len()]);
-        let expected = define(spec, bytes);
-        if *got != expected {
-            run.fail(format_args!("code {i}, of bytes {bytes:?}, is {got}, should be {expected}"));
+    let compare = |out: &[u8], way: &str| {
+        for (i, got) in out.iter().enumerate() {
+            let bytes = operands.map(|bytes| bytes[i % bytes.len()]);
+            let expected = define(spec, bytes);
+            if *got != expected {
+                run.fail(format_args!("code {i}, of bytes {bytes:?}, {way} is {got}, should be {expected}"));
+            }
         }
+    };
+    compare(out, "");
+    if run.rng.one_in(4) {
+        out.fill(0xa5);
+        spec.shortened().run(run.backend, [a, b], out).unwrap();
+        run.check_margins(&arena);
+        compare(out, "shortened");
     }
 }
 

@@ -16,6 +16,10 @@
 //! 0.40, 5.0; sums by `SingleEven` 0.83, 1.45, 5.4. Lost: both rescaled differences of a sum from tables, which sixteen lanes
 //! gather at 0.44 and eight at 0.49 before any output stage; from memory by scalar code, 3.4 with all that follows.
 
+mod affine;
+
+use core::marker::PhantomData;
+
 use crate::Error;
 use crate::backend::Backend;
 use crate::finish::copy_few;
@@ -23,6 +27,8 @@ use crate::lanes::*;
 use crate::microkernel::Microkernel;
 use crate::rounding::{Multiplier, Rounding};
 use crate::view::ZeroPoint;
+
+pub use affine::Affine;
 
 /// What operands of a sum are shifted left by, so that rescaling them loses little.
 const LEFT: i32 = 20;
@@ -44,6 +50,8 @@ pub enum Operation {
     },
     /// The product of both differences.
     Product,
+    /// A sum that [`Pairwise::shortened`] has found shorter.
+    Affine(Affine),
 }
 
 /// Two operands to one output, element by element: `finish(operation(lhs - zero point, rhs - zero point))`.
@@ -203,6 +211,8 @@ pub(crate) unsafe fn run<K: Microkernel>(run: &PairwiseRun<'_>) {
     // SAFETY: our caller's clauses.
     unsafe {
         match run.spec.rounding {
+            // An affine form has no rule.
+            _ if matches!(run.spec.operation, Operation::Affine(_)) => K::enter_pairwise::<DoubleAway>(run),
             // No shift to the left is left that could saturate.
             Rounding::DoubleAway | Rounding::DoubleAwaySat if near => K::enter_pairwise::<DoubleAwayNear>(run),
             Rounding::DoubleUp if near => K::enter_pairwise::<DoubleUpNear>(run),
@@ -227,8 +237,17 @@ pub(crate) unsafe fn all<L: Lanes, R: Rule>(run: &PairwiseRun<'_>) {
     // SAFETY: our caller's clauses.
     unsafe {
         match run.spec.operation {
-            Operation::Sum { by, negative } => each::<L, R, _>(run, Sum::<L>::new::<R>(run.spec, by, negative)),
-            Operation::Product => each::<L, R, _>(run, Product::<L>::new::<R>(run.spec)),
+            Operation::Sum { by, negative } => {
+                each::<L, _>(run, Ruled::<L, R, _>::new(run.spec, Sum::<L>::new::<R>(run.spec, by, negative)));
+            }
+            Operation::Product => {
+                each::<L, _>(run, Ruled::<L, R, _>::new(run.spec, Product::<L>::new::<R>(run.spec)))
+            }
+            Operation::Affine(affine) if const { matches!(R::ROUNDING, Rounding::DoubleAway) && !R::NEAR } => {
+                each::<L, _>(run, affine::InLanes::<L>::new(&affine, run.spec.signed));
+            }
+            // `run` chooses the rule.
+            Operation::Affine(_) => {}
         }
     }
 }
@@ -251,6 +270,39 @@ unsafe fn rescale<L: Lanes, R: Rule>(x: L::I, by: (L::I, L::I)) -> L::I {
 unsafe fn splat<L: Lanes>(by: Multiplier) -> (L::I, L::I) {
     // SAFETY: Features.
     unsafe { (L::splat(by.multiplier()), L::splat(by.shift())) }
+}
+
+/// From codes to codes, before zero point and clamp.
+///
+/// # Safety
+/// Implementations read a vector of codes of each operand; callers uphold Features of `L`.
+#[allow(clippy::missing_safety_doc)] // the contract is the trait's
+unsafe trait Way<L: Lanes> {
+    unsafe fn codes(&self, a: *const u8, b: *const u8) -> L::I;
+}
+
+/// An operation, and the rescaling of its results by a rule.
+struct Ruled<L: Lanes, R, C> {
+    combine: C,
+    scale: (L::I, L::I),
+    rule: PhantomData<R>,
+}
+
+impl<L: Lanes, R: Rule, C: Combine<L>> Ruled<L, R, C> {
+    #[inline(always)]
+    unsafe fn new(spec: &Pairwise, combine: C) -> Self {
+        // SAFETY: Features.
+        Self { combine, scale: unsafe { splat::<L>(spec.scale) }, rule: PhantomData }
+    }
+}
+
+// SAFETY: reads a vector of codes of each operand.
+unsafe impl<L: Lanes, R: Rule, C: Combine<L>> Way<L> for Ruled<L, R, C> {
+    #[inline(always)]
+    unsafe fn codes(&self, a: *const u8, b: *const u8) -> L::I {
+        // SAFETY: our caller's.
+        unsafe { rescale::<L, R>(self.combine.combine::<R>(L::load_codes(a), L::load_codes(b)), self.scale) }
+    }
 }
 
 /// An operation in lanes, on codes as they are in memory.
@@ -351,24 +403,18 @@ unsafe impl<L: Lanes> Combine<L> for Product<L> {
 }
 
 #[inline(always)]
-unsafe fn each<L: Lanes, R: Rule, C: Combine<L>>(run: &PairwiseRun<'_>, combine: C) {
-    let Pairwise { scale, zero_point, low, high, signed, .. } = *run.spec;
+unsafe fn each<L: Lanes, W: Way<L>>(run: &PairwiseRun<'_>, way: W) {
+    let Pairwise { zero_point, low, high, signed, .. } = *run.spec;
     let [(mut a, by_a), (mut b, by_b)] = run.operands;
     let (mut out, mut left) = (run.out, run.len);
     // SAFETY: Pairwise: `left` codes are left of each, and a whole vector of what is repeated.
     unsafe {
-        let scale = splat::<L>(scale);
-        macro_rules! vector {
-            ($a:expr, $b:expr) => {
-                rescale::<L, R>(combine.combine::<R>(L::load_codes($a), L::load_codes($b)), scale)
-            };
-        }
         if L::QUADS && left >= 4 * L::N {
             let clamp = ByteClamp::new::<L>(zero_point, low, high, signed);
             while left >= 4 * L::N {
                 let mut codes = [L::splat(0); 4];
                 for (v, codes) in codes.iter_mut().enumerate() {
-                    *codes = vector!(a.add(v * L::N * by_a), b.add(v * L::N * by_b));
+                    *codes = way.codes(a.add(v * L::N * by_a), b.add(v * L::N * by_b));
                 }
                 L::store_codes(out, 0, 1, codes, &clamp);
                 (a, b, out) = (a.add(4 * L::N * by_a), b.add(4 * L::N * by_b), out.add(4 * L::N));
@@ -380,7 +426,7 @@ unsafe fn each<L: Lanes, R: Rule, C: Combine<L>>(run: &PairwiseRun<'_>, combine:
         let zero_point = L::splat(zero_point);
         macro_rules! put {
             ($a:expr, $b:expr, $to:expr) => {
-                L::store_8($to, L::add(L::min(L::max(vector!($a, $b), low), high), zero_point))
+                L::store_8($to, L::add(L::min(L::max(way.codes($a, $b), low), high), zero_point))
             };
         }
         while left >= L::N {

@@ -1,0 +1,307 @@
+//! A matrix product whose lhs is an image: rows are pixels where they are, windows in a copy of a few lines with what
+//! surrounds them, or windows that are gathered a few at a time.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use zeropoint_kernels::bytes::codes;
+use zeropoint_kernels::{
+    Block, Blocks, Code, Elem, Element, Error, MatMut, MatRef, TensorMut, TensorRef, Windows, WindowsRef,
+    ZeroPoint,
+};
+
+use super::gather::{Gathered, Strip};
+use super::window::{Axis, Window};
+use crate::gemm::Parts;
+use crate::parallel::{self, Few};
+use crate::{Gemm, PackOptions, Packed, Stages, Threads, Workspace, packed, plan};
+
+/// Room for so many layers' parts, if there is memory for it.
+pub(crate) fn room<T>(count: usize) -> Result<Vec<T>, Error> {
+    let mut parts = Vec::new();
+    let bytes = count.saturating_mul(size_of::<T>());
+    parts.try_reserve_exact(count).map_err(|_| Error::Memory { argument: "weights", bytes })?;
+    Ok(parts)
+}
+
+/// How a convolution reads its windows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reads {
+    /// Each is gathered.
+    Gathered,
+    /// Where it lies, in a copy of a few lines. What it sees of a line are so many codes, weights of 0 at the end: whole steps of
+    /// the kernel. The copy of what one window sees takes so many bytes.
+    Strips { piece: usize, least: usize },
+}
+
+impl Reads {
+    /// For a kernel of height x width x channels, of so many output channels.
+    pub fn of(kernel: [usize; 3], window: Window, outputs: usize, options: PackOptions) -> Result<Self, Error> {
+        let [height, width, channels] = kernel;
+        let Window { stride, dilation, .. } = window;
+        let overflow = Error::Overflow { argument: "weights", a: height, b: width };
+        let line = width.checked_mul(channels).ok_or(overflow)?;
+        let k = height.checked_mul(line).ok_or(overflow)?;
+        let step = packed::kernel(k, outputs, options)?.k_step();
+        let piece = line.checked_next_multiple_of(step).ok_or(overflow)?;
+        // What is packed may be longer than the kernel.
+        let backend = packed::kernel(height.checked_mul(piece).ok_or(overflow)?, outputs, options)?;
+        let suits = backend.reads_windows() && piece.is_multiple_of(backend.k_step()) && dilation[1] == 1;
+        if !suits || !plan::windows_pay([height, width], stride, [line, piece]) {
+            return Ok(Self::Gathered);
+        }
+        let covered =
+            (height - 1).checked_mul(dilation[0]).and_then(|lines| lines.checked_add(1)).ok_or(overflow)?;
+        let least = covered.checked_mul(line).and_then(|bytes| bytes.checked_add(piece - line)).ok_or(overflow)?;
+        Ok(Self::Strips { piece, least })
+    }
+}
+
+/// Some output channels of a convolution, with some taps, down and across.
+pub(crate) struct Part<'a, W> {
+    pub weights: TensorRef<'a, W>,
+    pub zero_point: ZeroPoint<'a>,
+    pub columns: Range<usize>,
+    pub taps: &'a [Vec<usize>; 2],
+    pub options: PackOptions,
+    pub reads: Reads,
+}
+
+impl<W: Code> Part<'_, W> {
+    /// Their product.
+    pub fn product<O: Element>(&self, stages: &Stages<'_, O>) -> Result<Gemm<'static, O>, Error> {
+        let Self { weights, taps: [down, across], .. } = *self;
+        let [.., channels] = weights.shape();
+        let overflow = |a, b| Error::Overflow { argument: "weights", a, b };
+        let line = across.len().checked_mul(channels).ok_or(overflow(across.len(), channels))?;
+        let piece = if let Reads::Strips { piece, .. } = self.reads { piece } else { line };
+        let (k, n) = (down.len().checked_mul(piece).ok_or(overflow(down.len(), piece))?, self.columns.len());
+        // Each column together.
+        let mut dense = room(k.checked_mul(n).ok_or(overflow(k, n))?)?;
+        for o in self.columns.clone() {
+            let zero = match self.zero_point {
+                ZeroPoint::One(zero) => zero,
+                ZeroPoint::Each(zeros) => zeros.get(o).copied().unwrap_or_default(),
+            };
+            for y in down {
+                for x in across {
+                    dense.extend((0..channels).filter_map(|c| weights.get([o, *y, *x, c])));
+                }
+                dense.extend((line..piece).map(|_| W::low_bits(zero)));
+            }
+        }
+        let zero_point = match self.zero_point {
+            ZeroPoint::One(zero) => ZeroPoint::One(zero),
+            ZeroPoint::Each(zeros) => ZeroPoint::Each(zeros.get(self.columns.clone()).unwrap_or_default()),
+        };
+        let packed = Packed::rhs_with(MatRef::col_major(&dense, k, n)?.zero_point(zero_point), self.options)?;
+        Gemm::new(packed, &stages.of_columns(self.columns.clone()))
+    }
+}
+
+/// What one of several products needs at most.
+pub(crate) fn workspace_bytes<O: Element>(
+    products: &[Gemm<'static, O>],
+    reads: Reads,
+    threads: usize,
+) -> Result<usize, Error> {
+    let mut most = 0;
+    for gemm in products {
+        most = most.max(Product { gemm, zero: 0, reads }.slot()?.bytes);
+    }
+    most.checked_mul(threads.max(1)).ok_or(Error::Overflow { argument: "workspace", a: most, b: threads })
+}
+
+/// A product whose lhs is an image.
+#[derive(Clone, Copy)]
+pub(crate) struct Product<'g, O> {
+    pub gemm: &'g Gemm<'static, O>,
+    /// The zero point of the image.
+    pub zero: i32,
+    pub reads: Reads,
+}
+
+/// What a task has in its part of the workspace: copied lines or gathered rows, then what the product needs.
+struct Slot {
+    copied: usize,
+    /// Rows that are gathered at a time, and codes from one to the next.
+    rows: usize,
+    step: usize,
+    bytes: usize,
+}
+
+/// What tells an i8 code from the u8 code 128 above it.
+const SIGN: u8 = 0x80;
+
+/// Where rows of lhs are.
+enum Rows<'a, L> {
+    /// The pixels themselves.
+    InPlace(MatRef<'a, L>),
+    /// Windows from the one of output pixel `first` on.
+    Windows { windows: Gathered<'a>, first: usize },
+}
+
+/// The form of codes that are copied, and their zero point in it.
+#[derive(Clone, Copy)]
+struct Copied {
+    signed: bool,
+    zero: i32,
+}
+
+impl<O: Element> Product<'_, O> {
+    fn slot(&self) -> Result<Slot, Error> {
+        let parts = self.gemm.parts()?;
+        let k = self.gemm.packed().k();
+        let overflow = Error::Overflow { argument: "workspace", a: k, b: parts.plan.rows() };
+        let (rows, step, copied) = match self.reads {
+            Reads::Strips { least, .. } => (0, 0, Some(plan::strip_bytes(least))),
+            Reads::Gathered => {
+                let step = Gathered::step(k).ok_or(overflow)?;
+                let rows = plan::gathered(parts.backend, step, parts.plan.rows());
+                (rows, step, step.checked_mul(rows))
+            }
+        };
+        let copied = copied.and_then(|bytes| bytes.checked_next_multiple_of(64)).ok_or(overflow)?;
+        let bytes = copied.checked_add(parts.plan.workspace_bytes()).ok_or(overflow)?;
+        Ok(Slot { copied, rows, step, bytes })
+    }
+
+    /// Multiplies the windows of an image; all shapes are checked.
+    pub fn run<L: Code>(
+        &self,
+        threads: &dyn Threads,
+        input: TensorRef<'_, L>,
+        axes: [Axis; 2],
+        mut out: TensorMut<'_, O>,
+        workspace: &mut Workspace<'_>,
+    ) -> Result<(), Error> {
+        if out.is_empty() {
+            return Ok(());
+        }
+        let slot = self.slot()?;
+        let bytes = workspace.bytes();
+        if bytes.len() < slot.bytes {
+            return Err(Error::Workspace { needed: slot.bytes, got: bytes.len() });
+        }
+        let copied = self.copied::<L>()?;
+        let flip = if copied.signed == L::SIGNED { 0 } else { SIGN };
+        let windows = Gathered { input: input.bytes(), axes, zero: self.zero as u8 ^ flip, flip };
+        let still =
+            |axis: &Axis| axis.kernel == 1 && axis.stride == 1 && axis.before == 0 && axis.input == axis.output;
+        let in_place = input.pixels().filter(|_| axes.iter().all(still)).map(Rows::InPlace);
+        if out.as_ref().pixels().is_some() {
+            let rows = in_place.unwrap_or(Rows::Windows { windows, first: 0 });
+            let Some(out) = out.into_pixels() else { return Ok(()) };
+            return self.blocks(threads, &rows, out, bytes, &slot);
+        }
+        // Gaps between lines, or between images: one line at a time.
+        let [batch, height, width, channels] = out.shape();
+        for line in 0..batch * height {
+            let start = [line / height, line % height, 0, 0];
+            let rows: Rows<'_, L> = Rows::Windows { windows, first: line * width };
+            let Some(out) = out.reborrow().part(start, [1, 1, width, channels])?.into_pixels() else { continue };
+            self.blocks(threads, &rows, out, bytes, &slot)?;
+        }
+        Ok(())
+    }
+
+    fn blocks<L: Code>(
+        &self,
+        threads: &dyn Threads,
+        rows: &Rows<'_, L>,
+        out: MatMut<'_, O>,
+        workspace: &mut [u8],
+        slot: &Slot,
+    ) -> Result<(), Error> {
+        let (parts, copied) = (self.gemm.parts()?, self.copied::<L>()?);
+        let (m, k, n) = (out.rows(), self.gemm.packed().k(), out.cols());
+        // Rows at a time, and what blocks of them have to be multiples of.
+        let (most, whole) = match (rows, self.reads) {
+            (Rows::InPlace(_), _) => (parts.plan.rows(), 1),
+            (Rows::Windows { .. }, Reads::Gathered) => (slot.rows, 1),
+            (Rows::Windows { windows, .. }, Reads::Strips { .. }) => (m, windows.axes[1].output),
+        };
+        let threads = Few::new(threads, plan::product_ns(parts.backend, [m, k, n]));
+        let (block_rows, block_cols) = match (rows, threads.threads()) {
+            (Rows::InPlace(_), ..2) => (m, n),
+            (_, ..2) => (most, n),
+            (_, threads) => plan::shares(parts.backend, [m, k, n], threads, most),
+        };
+        let blocks = Blocks::new(out, (block_rows / whole).max(1) * whole, block_cols);
+        parallel::run(&threads, &blocks, workspace, slot.bytes, |block, bytes| {
+            let (room, own) = bytes.split_at_mut(slot.copied);
+            let m = block.out.rows();
+            match (rows, self.reads) {
+                (Rows::InPlace(pixels), _) => {
+                    parts.run(pixels.part(block.row, 0, m, k)?.zero_point(self.zero), block, own)
+                }
+                (Rows::Windows { windows, first }, Reads::Gathered) => {
+                    windows.write(first + block.row, m, slot.step, room);
+                    if copied.signed {
+                        let lhs = MatRef::new(codes::<i8>(room), m, k, slot.step, 1)?;
+                        parts.run(lhs.zero_point(copied.zero), block, own)
+                    } else {
+                        let lhs = MatRef::new(codes::<u8>(room), m, k, slot.step, 1)?;
+                        parts.run(lhs.zero_point(copied.zero), block, own)
+                    }
+                }
+                (Rows::Windows { windows, first }, Reads::Strips { piece, .. }) => {
+                    strips(&parts, windows, *first, piece, copied, block, [room, own])
+                }
+            }
+        })
+    }
+
+    /// Codes are copied as i8 if the kernel multiplies them so, so that it need not pack them.
+    fn copied<L: Code>(&self) -> Result<Copied, Error> {
+        let signed = match self.gemm.parts()?.backend.lhs().elem {
+            Elem::U8 => false,
+            Elem::I8 => true,
+            Elem::I16 => L::SIGNED,
+        };
+        Ok(Copied { signed, zero: self.zero + i32::from(SIGN) * (i32::from(L::SIGNED) - i32::from(signed)) })
+    }
+}
+
+/// Multiplies the windows of a block, which is whole lines of output pixels from pixel `first` of all on, strip by strip.
+fn strips<O: Element>(
+    parts: &Parts<'_>,
+    windows: &Gathered<'_>,
+    first: usize,
+    piece: usize,
+    copied: Copied,
+    block: Block<'_, O>,
+    [room, own]: [&mut [u8]; 2],
+) -> Result<(), Error> {
+    let [down, across] = windows.axes;
+    let Block { row: start, col, mut out } = block;
+    let (m, n) = (out.rows(), out.cols());
+    let mut row = 0;
+    while row < m {
+        let pixel = first + start + row;
+        let (line, x) = (pixel / across.output, pixel % across.output);
+        let (image, y) = (line / down.output, line % down.output);
+        let most = (m - row) / across.output;
+        let strip = windows.strip([image, y, x], most.min(down.output - y), room.len(), piece);
+        let Strip { lines, pixels, step } = strip;
+        windows.copy(strip, [image, y, x], room);
+        let (rows, channels) = (lines * pixels, windows.channels());
+        let lie = Windows {
+            rows,
+            line: pixels,
+            row_stride: across.stride * channels,
+            line_stride: down.stride * step,
+            pieces: down.kernel,
+            piece,
+            piece_stride: down.dilation * step,
+        };
+        let block = Block { row: start + row, col, out: out.reborrow().part(row, 0, rows, n)? };
+        if copied.signed {
+            parts.run(WindowsRef::new(codes::<i8>(room), lie, copied.zero)?, block, own)?;
+        } else {
+            parts.run(WindowsRef::new(codes::<u8>(room), lie, copied.zero)?, block, own)?;
+        }
+        row += rows;
+    }
+    Ok(())
+}
