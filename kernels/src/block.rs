@@ -199,7 +199,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
     let rhs_strides = K::RHS.strides(run.plan.padded_k);
     let (lhs_size, rhs_size) = (K::LHS.elem.size(), K::RHS.elem.size());
     let room = &run.plan.room;
-    let windows = run.windows.as_ref().filter(|_| K::WINDOWS);
+    let windows = run.windows.as_ref().filter(|_| K::WINDOWS && run.plan.padded_k > 0);
     // Windows are read whole.
     let block_k = if windows.is_some() { run.plan.padded_k } else { run.plan.block_k };
     // SAFETY: Job: rows, panels and workspace have the sizes that `room`, `m`, `n` and `padded_k` state.

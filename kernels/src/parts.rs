@@ -59,7 +59,8 @@ fn plan(backend: Backend, m: usize, k: usize, blocking: Blocking) -> Result<Plan
     let lhs = 0;
     let packed = row.lhs.bytes(block_rows, padded_k).ok_or(overflow)?;
     // Or where rows start that lie in windows.
-    let starts = if row.windows { times("workspace", block_rows, size_of::<*const u8>())? } else { 0 };
+    let starts =
+        if row.windows && padded_k > 0 { times("workspace", block_rows, size_of::<*const u8>())? } else { 0 };
     let row_terms = plus("workspace", lhs, lines(packed.max(starts))?)?;
     let scratch = plus("workspace", row_terms, times("workspace", terms, 3 * size_of::<i32>())?)?;
     let buffer = plus("workspace", scratch, times("workspace", tiles, tile)?)?;

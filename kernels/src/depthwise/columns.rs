@@ -99,36 +99,35 @@ impl<'a, 'b> Columns<'a, 'b> {
         let [a, b, c] = [self.line(0), self.line(1), self.line(2)];
         let step = self.run.shape.channels;
         let vector = self.channel / L::N % 4;
-        let alone = vector == 0 && step - self.channel <= L::N;
+        // The weights of the fourth are 0.
+        let column = |x: usize| [a, b, c, c].map(|line| line.wrapping_add(x * step));
         // SAFETY: Depthwise: lines reach as far as a whole tile looks, and four vectors further.
         unsafe {
-            if alone {
+            if vector == 0 && step - self.channel <= L::N {
                 // Four vectors would be made for one.
-                let weights: [L::I; 3] =
-                    core::array::from_fn(|x| L::load(self.weights.add(x * 4 * self.nr).cast()));
-                let mut acc = [L::splat(0); R];
-                for x in 0..(R - 1) * STRIDE + 3 {
-                    let [a, b, c] = [a, b, c].map(|line| line.wrapping_add(x * step));
-                    let codes = L::quad([a, b, c, c]);
-                    for (tap, weights) in weights.into_iter().enumerate() {
-                        if let Some(row) = seen(x, tap, [STRIDE, R]) {
-                            acc[row] = L::add_dots(acc[row], codes, weights);
-                        }
-                    }
-                }
-                return acc;
+                return self.dots::<L, STRIDE, R>(|x| L::quad(column(x)));
             }
             if vector == 0 {
                 for x in 0..(R - 1) * STRIDE + 3 {
-                    let [a, b, c] = [a, b, c].map(|line| line.wrapping_add(x * step));
-                    // The weights of the fourth are 0.
-                    quads.column(x).write(L::quads([a, b, c, c]));
+                    quads.column(x).write(L::quads(column(x)));
                 }
             }
+            self.dots::<L, STRIDE, R>(|x| (*quads.column(x))[vector])
+        }
+    }
+
+    /// Sums of quads, which `codes` tells of each column.
+    #[inline(always)]
+    unsafe fn dots<L: Lanes, const STRIDE: usize, const R: usize>(
+        &self,
+        mut codes: impl FnMut(usize) -> L::I,
+    ) -> [L::I; R] {
+        // SAFETY: Depthwise: whole panels.
+        unsafe {
             let weights: [L::I; 3] = core::array::from_fn(|x| L::load(self.weights.add(x * 4 * self.nr).cast()));
             let mut acc = [L::splat(0); R];
             for x in 0..(R - 1) * STRIDE + 3 {
-                let codes = (*quads.column(x))[vector];
+                let codes = codes(x);
                 for (tap, weights) in weights.into_iter().enumerate() {
                     if let Some(row) = seen(x, tap, [STRIDE, R]) {
                         acc[row] = L::add_dots(acc[row], codes, weights);
