@@ -86,6 +86,7 @@ impl<C: Code + OutputCode> Binary<C> {
         let operation = Operation::Sum { by, negative: [subtract && swapped, subtract && !swapped] };
         let real = twice / (f64::from(1 << LEFT) * f64::from(output.scale()));
         let sum = Self::new(spec, [larger, smaller], operation, real)?;
+        // Trying all pairs of codes takes 0.4 ms on Zen 4, once; a code takes half the time from then on.
         Ok(Self { swapped, pairwise: sum.pairwise.shortened(), ..sum })
     }
 

@@ -13,7 +13,7 @@
 //! narrower panels also waste less of an odd N; 6 x 64 is ahead by 1-2 % with int32 out and by 6 % at M = 1.
 //!
 //! Lost: addresses of rows in an array, or in a vector that the compiler makes of them (`dot.rs` says how that is
-//! prevented); a finish that reads clamp and zero point again for every vector, 5-10 % of u8.
+//! prevented), unless rows lie in windows; a finish that reads clamp and zero point again for every vector, 5-10 % of u8.
 use core::arch::x86_64::*;
 
 use crate::cpu::Features;
