@@ -96,38 +96,41 @@ impl<'a, 'b> Columns<'a, 'b> {
         &self,
         quads: &mut Quads<L>,
     ) -> [L::I; R] {
-        let [a, b, c] = [self.line(0), self.line(1), self.line(2)];
-        let step = self.run.shape.channels;
-        let vector = self.channel / L::N % 4;
-        // The weights of the fourth are 0.
-        let column = |x: usize| [a, b, c, c].map(|line| line.wrapping_add(x * step));
-        // SAFETY: Depthwise: lines reach as far as a whole tile looks, and four vectors further.
+        let (vector, left) = (self.channel / L::N % 4, self.run.shape.channels - self.channel);
+        // SAFETY: passed on.
         unsafe {
-            if vector == 0 && step - self.channel <= L::N {
+            if vector == 0 && left <= L::N {
                 // Four vectors would be made for one.
-                return self.dots::<L, STRIDE, R>(|x| L::quad(column(x)));
+                return self.dots::<L, STRIDE, R, true>(quads);
             }
             if vector == 0 {
                 for x in 0..(R - 1) * STRIDE + 3 {
-                    quads.column(x).write(L::quads(column(x)));
+                    quads.column(x).write(L::quads(self.column(x)));
                 }
             }
-            self.dots::<L, STRIDE, R>(|x| (*quads.column(x))[vector])
+            self.dots::<L, STRIDE, R, false>(quads)
         }
     }
 
-    /// Sums of quads, which `codes` tells of each column.
+    /// The codes of a column of 3 taps, and of a fourth, whose weights are 0.
     #[inline(always)]
-    unsafe fn dots<L: Lanes, const STRIDE: usize, const R: usize>(
+    fn column(&self, x: usize) -> [*const u8; 4] {
+        [0, 1, 2, 2].map(|y| self.line(y).wrapping_add(x * self.run.shape.channels))
+    }
+
+    /// Sums of quads, which are made column by column, or have been.
+    #[inline(always)]
+    unsafe fn dots<L: Lanes, const STRIDE: usize, const R: usize, const MAKE: bool>(
         &self,
-        mut codes: impl FnMut(usize) -> L::I,
+        quads: &mut Quads<L>,
     ) -> [L::I; R] {
-        // SAFETY: Depthwise: whole panels.
+        // SAFETY: Depthwise: whole panels, lines as far as a whole tile looks, and four vectors further.
         unsafe {
             let weights: [L::I; 3] = core::array::from_fn(|x| L::load(self.weights.add(x * 4 * self.nr).cast()));
             let mut acc = [L::splat(0); R];
             for x in 0..(R - 1) * STRIDE + 3 {
-                let codes = codes(x);
+                let codes =
+                    if MAKE { L::quad(self.column(x)) } else { (*quads.column(x))[self.channel / L::N % 4] };
                 for (tap, weights) in weights.into_iter().enumerate() {
                     if let Some(row) = seen(x, tap, [STRIDE, R]) {
                         acc[row] = L::add_dots(acc[row], codes, weights);
