@@ -132,7 +132,7 @@ impl<'a, O: Element> Gemm<'a, O> {
         lower::write_columns(&oriented, count, &mut columns)?;
         let near = lower::near(&oriented, packed.k());
         let plan = plan_for(&packed, stages, packed.planned_rows())?;
-        Ok(Self { stages: OwnedStages::of(stages), near, columns, plan, packed })
+        Ok(Self { stages: OwnedStages::repeated(stages, 1), near, columns, plan, packed })
     }
 
     /// The weights.

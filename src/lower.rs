@@ -173,10 +173,10 @@ enum OwnedAxis<T> {
 }
 
 impl<T: Copy> OwnedAxis<T> {
-    fn of(axis: PerAxis<'_, T>) -> Self {
+    fn repeated(axis: PerAxis<'_, T>, times: usize) -> Self {
         match axis {
             PerAxis::One(value) => Self::One(value),
-            PerAxis::PerColumn(values) => Self::PerColumn(values.to_vec()),
+            PerAxis::PerColumn(values) => Self::PerColumn(values.repeat(times)),
             PerAxis::PerRow(values) => Self::PerRow(values.to_vec()),
         }
     }
@@ -199,20 +199,21 @@ enum OwnedScaling {
 }
 
 impl<O: Element> OwnedStages<O> {
-    pub fn of(stages: &Stages<'_, O>) -> Self {
+    /// Copies the vectors; those of the columns so many times, one behind the other.
+    pub fn repeated(stages: &Stages<'_, O>, times: usize) -> Self {
         Self {
-            bias: stages.bias.map(<[i32]>::to_vec),
+            bias: stages.bias.map(|bias| bias.repeat(times)),
             row_bias: stages.row_bias.map(<[i32]>::to_vec),
             scaling: match stages.scaling {
                 Scaling::Raw => OwnedScaling::Raw,
-                Scaling::Fixed(multipliers) => OwnedScaling::Fixed(OwnedAxis::of(multipliers)),
+                Scaling::Fixed(multipliers) => OwnedScaling::Fixed(OwnedAxis::repeated(multipliers, times)),
                 Scaling::Float(scale) => {
                     let one = if let FloatScale::One(one) = scale { one } else { 1.0 };
                     let (rows, columns) = scale.axes();
-                    OwnedScaling::Float(one, rows.map(<[f32]>::to_vec), columns.map(<[f32]>::to_vec))
+                    OwnedScaling::Float(one, rows.map(<[f32]>::to_vec), columns.map(|scales| scales.repeat(times)))
                 }
             },
-            float_bias: OwnedAxis::of(stages.float_bias),
+            float_bias: OwnedAxis::repeated(stages.float_bias, times),
             rounding: stages.rounding,
             zero_point: stages.zero_point,
             clamp: stages.clamp,

@@ -36,6 +36,7 @@ pub struct Row {
     pub(crate) finish: unsafe fn(&Epilogue<'_>, &TileAt),
     pub(crate) depthwise: unsafe fn(&DepthwiseRun<'_>),
     pub(crate) dots: bool,
+    pub(crate) lanes: usize,
     pub(crate) pairwise: unsafe fn(&PairwiseRun<'_>),
     pub(crate) fake_quant: unsafe fn(&FakeQuantRun<'_>),
 }
@@ -99,6 +100,7 @@ pub const fn describe<K: Microkernel>() -> Row {
         finish: ways::finish_out::<K>,
         depthwise: depthwise::run::<K>,
         dots: <K::Lanes as Lanes>::DOTS,
+        lanes: <K::Lanes as Lanes>::N,
         pairwise: pairwise::run::<K>,
         fake_quant: K::enter_fake_quant,
     }
@@ -231,6 +233,11 @@ impl Backend {
     /// Whether lhs may be [`crate::WindowsRef`], whose pieces are multiples of [`Backend::k_step`].
     pub fn reads_windows(self) -> bool {
         self.0.windows
+    }
+
+    /// Columns of a vector register.
+    pub fn lanes(self) -> usize {
+        self.0.lanes
     }
 
     /// The proof that panels of rhs carry, if they do.

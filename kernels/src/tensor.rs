@@ -122,6 +122,17 @@ impl Box4 {
         Self::dense(shape)
     }
 
+    /// So many pixels of a line as one, if they lie together and divide the width.
+    fn merged(&self, pixels: usize) -> Option<Self> {
+        let [n, h, w, c] = self.shape;
+        let [by_n, by_h, by_w, by_c] = self.strides;
+        if pixels == 0 || !w.is_multiple_of(pixels) || by_c != 1 || by_w != c {
+            return None;
+        }
+        let (c, by_w) = (c.checked_mul(pixels)?, by_w.checked_mul(pixels)?);
+        Some(Self { shape: [n, h, w / pixels, c], strides: [by_n, by_h, by_w, by_c] })
+    }
+
     /// With sizes of 1 stretched by strides of 0.
     fn stretched(&self, argument: &'static str, shape: [usize; 4]) -> Result<Self, Error> {
         let mut strides = self.strides;
@@ -361,6 +372,20 @@ impl<'a, T: Copy> TensorMut<'a, T> {
     /// As [`TensorRef::reshape`].
     pub fn reshape(self, shape: [usize; 4]) -> Result<Self, Error> {
         Ok(Self { dims: self.dims.reshaped(shape)?, ..self })
+    }
+
+    /// So many pixels of a line as one, their channels one behind the other, if they lie so and divide the width.
+    ///
+    /// ```
+    /// use zeropoint_kernels::TensorMut;
+    /// let mut data: Vec<u8> = (0..12).collect();
+    /// let image = TensorMut::nhwc(&mut data, [1, 2, 2, 3])?.merged(2).unwrap();
+    /// assert_eq!((image.shape(), image.get([0, 1, 0, 5])), ([1, 2, 1, 6], Some(11)));
+    /// assert!(image.merged(2).is_none());
+    /// # Ok::<(), zeropoint_kernels::Error>(())
+    /// ```
+    pub fn merged(self, pixels: usize) -> Option<Self> {
+        Some(Self { dims: self.dims.merged(pixels)?, ..self })
     }
 
     /// Every so many lines and pixels of it, from the first on.

@@ -149,7 +149,8 @@ fn depthwise_lines() {
             for stride in 1..=3 {
                 for channels in edges(run.backend.nr()) {
                     let dilation = if rng.one_in(3) { [2, 2] } else { [1, 1] };
-                    let shape = DepthwiseShape { kernel, stride, dilation, channels };
+                    let pixel = rng.pick(&[channels, channels, channels.div_ceil(2)]);
+                    let shape = DepthwiseShape { kernel, stride, dilation, channels, pixel };
                     depthwise::line(run, shape, rng.pick(&[1, 6, 7, 8, 15]), rng.pick(&kinds), rng.pick(&LAYOUTS));
                 }
             }
@@ -157,7 +158,8 @@ fn depthwise_lines() {
         // Every kind, on registers where there is such a way.
         for &kind in &kinds {
             let (stride, channels) = (1 + rng.below(2), 1 + rng.below(2 * run.backend.nr()));
-            let shape = DepthwiseShape { kernel: [3, 3], stride, dilation: [1, 1], channels };
+            let pixel = rng.pick(&[channels, channels.div_ceil(2)]);
+            let shape = DepthwiseShape { kernel: [3, 3], stride, dilation: [1, 1], channels, pixel };
             for layout in [Layout::Rows, rng.pick(&LAYOUTS)] {
                 depthwise::line(run, shape, 1 + rng.below(15), kind, layout);
             }

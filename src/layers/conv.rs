@@ -2,13 +2,14 @@
 
 use alloc::vec::Vec;
 use core::marker::PhantomData;
+use core::slice;
 
 use zeropoint_kernels::{Code, Element, Error, TensorMut, TensorRef, ZeroPoint};
 
 use super::product::{Part, Product, Reads, room, workspace_bytes};
 use super::run;
-use super::window::{Window, limit};
-use crate::{Gemm, PackOptions, Stages, Threads, Workspace};
+use super::window::{Axis, Window, limit};
+use crate::{Gemm, PackOptions, Stages, Threads, Workspace, packed};
 
 /// What a convolution is made of, but for its output stages.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +64,8 @@ impl<'a, W: Code> Conv2dSpec<'a, W> {
 #[derive(Debug)]
 pub struct Conv2d<L, O> {
     groups: Vec<Gemm<'static, O>>,
+    /// The same of some pixels of a line at once, where one leaves vectors of the kernel half empty.
+    merged: Option<Merged<O>>,
     kernel: [usize; 2],
     /// Input channels of a group.
     channels: usize,
@@ -70,6 +73,50 @@ pub struct Conv2d<L, O> {
     zero: i32,
     reads: Reads,
     input: PhantomData<L>,
+}
+
+/// A convolution each of whose rows makes so many pixels: its kernel is as wide as what they see, most of its weights 0.
+#[derive(Debug)]
+struct Merged<O> {
+    gemm: Gemm<'static, O>,
+    pixels: usize,
+    reads: Reads,
+}
+
+impl<O: Element> Merged<O> {
+    fn new<W: Code>(spec: &Conv2dSpec<'_, W>, stages: &Stages<'_, O>) -> Result<Option<Self>, Error> {
+        let [outputs, height, width, channels] = spec.weights.shape();
+        let step = spec.window.stride[1];
+        let pixels = packed::kernel(1, outputs, spec.pack)?.lanes() / outputs.max(1);
+        if spec.groups != 1 || pixels < 2 {
+            return Ok(None);
+        }
+        let wide = width + (pixels - 1) * step;
+        let window = Window { stride: [spec.window.stride[0], pixels * step], ..spec.window };
+        let reads = Reads::of([height, wide, channels], window, pixels * outputs, spec.pack)?;
+        if reads == Reads::Gathered {
+            return Ok(None);
+        }
+        let down: Vec<usize> = (0..height).collect();
+        let tap = |x: usize, pixel: usize| x.checked_sub(pixel * step).filter(|tap| *tap < width);
+        let across = (0..pixels).map(|pixel| (0..wide).map(|x| tap(x, pixel)).collect());
+        let across: Vec<Vec<Option<usize>>> = across.collect();
+        let part = Part {
+            weights: spec.weights,
+            zero_point: spec.weight_zero_point,
+            columns: 0..outputs,
+            down: &down,
+            across: &across,
+            options: spec.pack,
+            reads,
+        };
+        Ok(Some(Self { gemm: part.product(stages)?, pixels, reads }))
+    }
+
+    fn axis(&self, one: Axis) -> Axis {
+        let kernel = one.kernel + (self.pixels - 1) * one.stride;
+        Axis { kernel, stride: self.pixels * one.stride, output: one.output / self.pixels, ..one }
+    }
 }
 
 impl<L: Code, O: Element> Conv2d<L, O> {
@@ -90,17 +137,26 @@ impl<L: Code, O: Element> Conv2d<L, O> {
             return Err(Error::Divisor { argument: "groups", value: spec.groups, of: outputs });
         }
         let each = outputs / spec.groups;
-        let taps: [Vec<usize>; 2] = [(0..height).collect(), (0..width).collect()];
+        let (down, across): (Vec<_>, Vec<_>) = ((0..height).collect(), (0..width).map(Some).collect());
         let reads = Reads::of([height, width, channels], spec.window, each, spec.pack)?;
         let mut groups = room(spec.groups)?;
         for group in 0..spec.groups {
             let columns = group * each..(group + 1) * each;
             let zero_point = spec.weight_zero_point;
-            let part = Part { weights: spec.weights, zero_point, columns, taps: &taps, options: spec.pack, reads };
+            let part = Part {
+                weights: spec.weights,
+                zero_point,
+                columns,
+                down: &down,
+                across: slice::from_ref(&across),
+                options: spec.pack,
+                reads,
+            };
             groups.push(part.product(stages)?);
         }
         Ok(Self {
             groups,
+            merged: Merged::new(spec, stages)?,
             kernel: [height, width],
             channels,
             window: spec.window,
@@ -135,7 +191,11 @@ impl<L: Code, O: Element> Conv2d<L, O> {
     /// # Errors
     /// [`Error::Overflow`].
     pub fn workspace_bytes(&self, threads: usize) -> Result<usize, Error> {
-        workspace_bytes(&self.groups, self.reads, threads)
+        let merged = match &self.merged {
+            Some(merged) => workspace_bytes(slice::from_ref(&merged.gemm), merged.reads, threads)?,
+            None => 0,
+        };
+        Ok(merged.max(workspace_bytes(&self.groups, self.reads, threads)?))
     }
 
     run::workspaces!();
@@ -160,6 +220,13 @@ impl<L: Code, O: Element> Conv2d<L, O> {
         let [batch, height, width, _] = input.shape();
         let [_, out_height, out_width, _] = expected;
         let axes = self.window.placed(self.kernel, [height, width])?;
+        if let Some(merged) = &self.merged
+            && let Some(out) = out.reborrow().merged(merged.pixels)
+        {
+            let axes = [axes[0], merged.axis(axes[1])];
+            let product = Product { gemm: &merged.gemm, zero: self.zero, reads: merged.reads };
+            return product.run(threads, input, axes, out, workspace);
+        }
         let (mut first_in, mut first_out) = (0, 0);
         for gemm in &self.groups {
             let columns = gemm.packed().columns();

@@ -66,6 +66,8 @@ impl<'a, W: Code> DepthwiseConv2dSpec<'a, W> {
 pub struct DepthwiseConv2d<L, O> {
     backend: Backend,
     shape: DepthwiseShape,
+    /// The same of two output pixels at once, for lines of whole pairs.
+    paired: Option<DepthwiseShape>,
     weights: Weights,
     /// Of the weights of each channel, in whole panels.
     sums: Vec<i32>,
@@ -142,7 +144,11 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
             stride: window.stride[1],
             dilation: window.dilation,
             channels,
+            pixel: channels,
         };
+        let paired = shape.paired(backend);
+        // Twice, for pairs: within the vector that there is anyway.
+        let copies = if paired.is_some() { 2 } else { 1 };
         let difference = |channel: usize, [y, x]: [usize; 2]| {
             let zero = match weight_zero_point {
                 ZeroPoint::One(zero) => zero,
@@ -160,22 +166,25 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
         let mut sums = Vec::new();
         sums.try_reserve_exact(columns).map_err(|_| memory)?;
         sums.resize(columns, 0);
-        for (channel, sum) in sums.iter_mut().take(channels).enumerate() {
+        for (column, sum) in sums.iter_mut().take(copies * channels).enumerate() {
             for tap in taps() {
-                packed.set(shape.place(backend, form, channel, tap)?, difference(channel, tap));
-                *sum += difference(channel, tap);
+                let difference = difference(column % channels, tap);
+                packed.set(shape.place(backend, form, column, tap)?, difference);
+                *sum += difference;
             }
         }
         let bytes = lower::column_bytes(columns).ok_or(memory)?;
-        let mut vectors = aligned("stages", bytes)?;
-        lower::write_columns(stages, columns, &mut vectors)?;
+        let (mut vectors, near) = (aligned("stages", bytes)?, lower::near(stages, height * width));
+        let stages = OwnedStages::repeated(stages, copies);
+        lower::write_columns(&stages.borrow(), columns, &mut vectors)?;
         Ok(Self {
             backend,
             shape,
+            paired,
             weights: packed,
             sums,
-            stages: OwnedStages::of(stages),
-            near: lower::near(stages, height * width),
+            stages,
+            near,
             columns: vectors,
             multiplier,
             window,
@@ -214,7 +223,8 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
 
     /// Codes of a line of the ring.
     fn line(&self, width: usize) -> Result<usize, Error> {
-        let line = self.shape.line(width)?;
+        let pairs = self.paired.map_or(Ok(0), |paired| paired.line(width / 2))?;
+        let line = self.shape.line(width)?.max(pairs);
         line.checked_next_multiple_of(64).ok_or(Error::Overflow { argument: "workspace", a: line, b: 64 })
     }
 
@@ -315,10 +325,14 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
                 padded.copy([strip.batch, i], top, &mut ring[i % span * line..][..line]);
             }
             copied = first + span;
-            let out = strip.out.reborrow().part([0, y, 0, 0], [1, 1, width, channels])?;
+            let mut out = strip.out.reborrow().part([0, y, 0, 0], [1, 1, width, channels])?;
+            let (shape, out) = match self.paired.zip(out.reborrow().merged(2)) {
+                Some(pairs) => pairs,
+                None => (self.shape, out),
+            };
             let Some(out) = out.into_pixels() else { continue };
             Depthwise {
-                shape: self.shape,
+                shape,
                 lines: ring,
                 line_step: line,
                 first: first % span,

@@ -13,6 +13,7 @@ use zeropoint_kernels::{
 use super::gather::{Gathered, Strip};
 use super::window::{Axis, Window};
 use crate::gemm::Parts;
+use crate::lower::OwnedStages;
 use crate::parallel::{self, Few};
 use crate::{Gemm, PackOptions, Packed, Stages, Threads, Workspace, packed, plan};
 
@@ -57,12 +58,14 @@ impl Reads {
     }
 }
 
-/// Some output channels of a convolution, with some taps, down and across.
+/// Some output channels of a convolution, with some taps.
 pub(crate) struct Part<'a, W> {
     pub weights: TensorRef<'a, W>,
     pub zero_point: ZeroPoint<'a>,
     pub columns: Range<usize>,
-    pub taps: &'a [Vec<usize>; 2],
+    pub down: &'a [usize],
+    /// Of each output pixel that a row makes, as many of each: `None` is a weight of 0.
+    pub across: &'a [Vec<Option<usize>>],
     pub options: PackOptions,
     pub reads: Reads,
 }
@@ -70,32 +73,39 @@ pub(crate) struct Part<'a, W> {
 impl<W: Code> Part<'_, W> {
     /// Their product.
     pub fn product<O: Element>(&self, stages: &Stages<'_, O>) -> Result<Gemm<'static, O>, Error> {
-        let Self { weights, taps: [down, across], .. } = *self;
+        let Self { weights, down, across, .. } = *self;
         let [.., channels] = weights.shape();
         let overflow = |a, b| Error::Overflow { argument: "weights", a, b };
-        let line = across.len().checked_mul(channels).ok_or(overflow(across.len(), channels))?;
+        let (pixels, taps) = (across.len(), across.first().map_or(0, Vec::len));
+        let line = taps.checked_mul(channels).ok_or(overflow(taps, channels))?;
         let piece = if let Reads::Strips { piece, .. } = self.reads { piece } else { line };
-        let (k, n) = (down.len().checked_mul(piece).ok_or(overflow(down.len(), piece))?, self.columns.len());
+        let k = down.len().checked_mul(piece).ok_or(overflow(down.len(), piece))?;
+        let n = pixels.checked_mul(self.columns.len()).ok_or(overflow(pixels, self.columns.len()))?;
         // Each column together.
         let mut dense = room(k.checked_mul(n).ok_or(overflow(k, n))?)?;
-        for o in self.columns.clone() {
-            let zero = match self.zero_point {
+        for (across, o) in across.iter().flat_map(|across| self.columns.clone().map(move |o| (across, o))) {
+            let zero = W::low_bits(match self.zero_point {
                 ZeroPoint::One(zero) => zero,
                 ZeroPoint::Each(zeros) => zeros.get(o).copied().unwrap_or_default(),
-            };
+            });
             for y in down {
                 for x in across {
-                    dense.extend((0..channels).filter_map(|c| weights.get([o, *y, *x, c])));
+                    let weight = |c| x.and_then(|x| weights.get([o, *y, x, c])).unwrap_or(zero);
+                    dense.extend((0..channels).map(weight));
                 }
-                dense.extend((line..piece).map(|_| W::low_bits(zero)));
+                dense.extend((line..piece).map(|_| zero));
             }
         }
+        let zeros = match self.zero_point {
+            ZeroPoint::One(_) => Vec::new(),
+            ZeroPoint::Each(zeros) => zeros.get(self.columns.clone()).unwrap_or_default().repeat(pixels),
+        };
         let zero_point = match self.zero_point {
             ZeroPoint::One(zero) => ZeroPoint::One(zero),
-            ZeroPoint::Each(zeros) => ZeroPoint::Each(zeros.get(self.columns.clone()).unwrap_or_default()),
+            ZeroPoint::Each(_) => ZeroPoint::Each(&zeros),
         };
         let packed = Packed::rhs_with(MatRef::col_major(&dense, k, n)?.zero_point(zero_point), self.options)?;
-        Gemm::new(packed, &stages.of_columns(self.columns.clone()))
+        Gemm::new(packed, &OwnedStages::repeated(&stages.of_columns(self.columns.clone()), pixels).borrow())
     }
 }
 

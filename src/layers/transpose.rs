@@ -100,13 +100,13 @@ impl<L: Code, O: Element> TransposeConv2d<L, O> {
         for y in 0..down.stride.min(spec.output[0]) {
             for x in 0..across.stride.min(spec.output[1]) {
                 let ((ys, down), (xs, across)) = (taps(down, y), taps(across, x));
-                let taps = [ys, xs];
                 phases.push(Phase { start: [y, x], axes: [down, across] });
                 let part = Part {
                     weights: spec.weights,
                     zero_point: spec.weight_zero_point,
                     columns: 0..outputs,
-                    taps: &taps,
+                    down: &ys,
+                    across: &[xs.into_iter().map(Some).collect()],
                     options: spec.pack,
                     reads: Reads::Gathered,
                 };

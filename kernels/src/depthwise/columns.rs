@@ -51,7 +51,7 @@ impl<'a, 'b> Columns<'a, 'b> {
         let panel = channel / K::NR * run.panel;
         Self {
             run,
-            from: run.lines.wrapping_add(pixel * run.shape.channels + channel),
+            from: run.lines.wrapping_add(pixel * run.shape.pixel + channel),
             weights: run.weights.wrapping_add(panel + channel % K::NR * GROUP),
             nr: K::NR,
             channel,
@@ -115,7 +115,7 @@ impl<'a, 'b> Columns<'a, 'b> {
     /// The codes of a column of 3 taps, and of a fourth, whose weights are 0.
     #[inline(always)]
     fn column(&self, x: usize) -> [*const u8; 4] {
-        [0, 1, 2, 2].map(|y| self.line(y).wrapping_add(x * self.run.shape.channels))
+        [0, 1, 2, 2].map(|y| self.line(y).wrapping_add(x * self.run.shape.pixel))
     }
 
     /// Sums of quads, which are made column by column, or have been.
@@ -145,7 +145,7 @@ impl<'a, 'b> Columns<'a, 'b> {
     #[inline(always)]
     unsafe fn three_pairs<L: Lanes, const STRIDE: usize, const R: usize>(&self) -> [L::I; R] {
         let [a, b, c] = [self.line(0), self.line(1), self.line(2)];
-        let step = self.run.shape.channels;
+        let step = self.run.shape.pixel;
         // SAFETY: Depthwise: lines reach as far as a whole tile looks.
         unsafe {
             let weights: [[L::Pairs; 2]; 3] = [
@@ -192,13 +192,13 @@ impl<'a, 'b> Columns<'a, 'b> {
     /// Features of `L`; Depthwise; `to` is a scratch tile.
     #[inline(always)]
     pub unsafe fn any<L: Lanes>(&self, rows: usize, to: *mut i32) {
-        let DepthwiseShape { kernel: [height, width], stride, dilation, channels } = self.run.shape;
+        let DepthwiseShape { kernel: [height, width], stride, dilation, pixel, .. } = self.run.shape;
         // SAFETY: Depthwise, as above.
         unsafe {
             for r in 0..rows {
                 let mut acc = L::splat(0);
                 for y in (0..height).step_by(2) {
-                    let mut at = r * stride * channels;
+                    let mut at = r * stride * pixel;
                     for x in 0..width {
                         let first = self.line(y).add(at);
                         let codes = if y + 1 < height {
@@ -208,7 +208,7 @@ impl<'a, 'b> Columns<'a, 'b> {
                         };
                         let weights = self.pair::<L>(x * height.div_ceil(2) + y / 2);
                         acc = L::add_products(acc, codes, weights);
-                        at += dilation[1] * channels;
+                        at += dilation[1] * pixel;
                     }
                 }
                 L::store(to.add(r * self.nr), acc);

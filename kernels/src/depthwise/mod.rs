@@ -59,6 +59,8 @@ pub struct DepthwiseShape {
     pub dilation: [usize; 2],
     /// Channels.
     pub channels: usize,
+    /// Codes from a pixel of the input to the next: as many, but where one pixel of the output is two of them.
+    pub pixel: usize,
 }
 
 /// How weights are packed: down first, each column of taps padded.
@@ -178,7 +180,16 @@ impl DepthwiseShape {
         let across = times("line", plus("line", outputs, MOST - 2)?, self.stride)?;
         let taps = times("line", self.kernel[1].saturating_sub(1), self.dilation[1])?;
         let pixels = plus("line", plus("line", across, taps)?, 1)?;
-        plus("line", times("line", pixels, self.channels)?, WIDEST)
+        plus("line", plus("line", times("line", pixels, self.pixel)?, self.channels)?, WIDEST)
+    }
+
+    /// The same of two output pixels at once, if they fill a vector that one leaves half empty: of twice the channels, of which the
+    /// second half has the weights and columns of the first.
+    pub fn paired(self, backend: Backend) -> Option<Self> {
+        let Self { kernel, stride, dilation, channels, pixel } = self;
+        let suits = (kernel, stride, dilation[1], pixel) == ([3, 3], 1, 1, channels);
+        let suits = suits && channels > 0 && channels.checked_mul(2) == Some(backend.lanes());
+        suits.then_some(Self { stride: 2, channels: 2 * channels, ..self })
     }
 }
 
@@ -187,7 +198,7 @@ impl DepthwiseShape {
 /// ```
 /// use zeropoint_kernels::{Depthwise, DepthwiseForm, DepthwiseShape, DepthwiseWeights, Finish, MatMut, available};
 /// let backend = available().last().unwrap();
-/// let shape = DepthwiseShape { kernel: [1, 2], stride: 1, dilation: [1, 1], channels: 2 };
+/// let shape = DepthwiseShape { kernel: [1, 2], stride: 1, dilation: [1, 1], channels: 2, pixel: 2 };
 /// let mut weights = vec![0i16; shape.weights(backend, DepthwiseForm::Pairs)?];
 /// for (channel, x, weight) in [(0, 0, 1), (0, 1, 10), (1, 0, -1), (1, 1, 100)] {
 ///     weights[shape.place(backend, DepthwiseForm::Pairs, channel, [0, x])?] = weight;

@@ -22,7 +22,7 @@ pub fn line(run: &Run, shape: DepthwiseShape, width: usize, kind: Kind, layout: 
 fn checked<O: Output>(run: &Run, shape: DepthwiseShape, width: usize, kind: Kind, layout: Layout) {
     run.case(format_args!("{shape:?}, {width} pixels, {kind:?}, {layout:?}"));
     let Run { backend, ref rng, place, .. } = *run;
-    let DepthwiseShape { kernel: [height, taps], stride, dilation, channels } = shape;
+    let DepthwiseShape { kernel: [height, taps], stride, dilation, channels, pixel: step } = shape;
     let arena = Arena::new(place);
     let columns = backend.columns(channels).unwrap();
     let span = shape.span().unwrap();
@@ -62,7 +62,7 @@ fn checked<O: Output>(run: &Run, shape: DepthwiseShape, width: usize, kind: Kind
         for y in 0..height {
             for x in 0..taps {
                 let line = (first + y * dilation[0]) % span;
-                let at = line * line_step + (pixel * stride + x * dilation[1]) * channels + channel;
+                let at = line * line_step + (pixel * stride + x * dilation[1]) * step + channel;
                 let weight = taken[(channel * height + y) * taps + x];
                 sum += (i64::from(lines[at]) - i64::from(zero_point)) * i64::from(weight);
             }
