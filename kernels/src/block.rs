@@ -11,7 +11,7 @@ use crate::packing::Source;
 use crate::scatter::{Staged, staged_rows};
 use crate::terms::pack_rows;
 use crate::ways::{Rest, WithFinisher, finish_tile, with_finisher};
-use crate::windows::{TileRows, Windows};
+use crate::windows::Windows;
 
 /// How a run is cut into pieces that suit the caches. Any value gives the same bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -141,7 +141,7 @@ pub struct BlockRun<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) lhs: Source,
     /// How rows of lhs lie, if not at equal distances; they are all in place then.
-    pub(crate) windows: Option<Windows>,
+    pub(crate) windows: Option<&'a Windows>,
     /// Rows of lhs that have the layout of the kernel as they are.
     pub(crate) in_place: usize,
     /// Zero points of lhs as the codes have them, before packing moves them.
@@ -199,7 +199,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
     let rhs_strides = K::RHS.strides(run.plan.padded_k);
     let (lhs_size, rhs_size) = (K::LHS.elem.size(), K::RHS.elem.size());
     let room = &run.plan.room;
-    let windows = run.windows.as_ref().filter(|_| K::WINDOWS && run.plan.padded_k > 0);
+    let windows = run.windows.filter(|_| K::WINDOWS && run.plan.padded_k > 0);
     // Windows are read whole.
     let block_k = if windows.is_some() { run.plan.padded_k } else { run.plan.block_k };
     // SAFETY: Job: rows, panels and workspace have the sizes that `room`, `m`, `n` and `padded_k` state.
@@ -222,13 +222,12 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
             let late = K::ACROSS && in_place && run.rhs_zero != 0 && run.plain_terms();
             let late = late && direct_rows::<K, F>(run, block_m, 0, false).0 > 0;
             let terms = pack_rows::<K>(run, block, block_m, in_place, late);
-            let starts = match windows {
-                Some(windows) => TileRows::write(run.lhs.codes, windows, block, block_m, packed.cast()),
-                None => TileRows::EVEN,
-            };
-            let lhs = if in_place { run.lhs.member(block).codes } else { packed };
+            let lhs = if in_place && windows.is_none() { run.lhs.member(block).codes } else { packed };
             let mut lhs_strides = K::LHS.strides(run.plan.padded_k);
-            if in_place {
+            if let Some(windows) = windows {
+                windows.write(run.lhs.codes, block, block_m, packed.cast());
+                lhs_strides.member = size_of::<*const u8>();
+            } else if in_place {
                 lhs_strides.member = run.lhs.member_stride;
             }
             let rank_one_needed = !terms.sum_factor.is_null() || !terms.zero_factor.is_null();
@@ -245,7 +244,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                         k: run.plan.padded_k,
                         lhs,
                         lhs_member: lhs_strides.member,
-                        windows: starts,
+                        windows: windows.map_or(core::ptr::null(), core::ptr::from_ref),
                         rhs,
                         rhs_panel: rhs_strides.panel,
                         ahead: if far { run.plan.panel } else { 0 },
@@ -284,7 +283,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                             k: piece,
                             lhs: lhs.add(at_of(k) * lhs_size),
                             lhs_member: lhs_strides.member,
-                            windows: starts.from(row),
+                            windows: windows.map_or(core::ptr::null(), core::ptr::from_ref),
                             rhs: if K::PROOF.is_some() {
                                 rhs
                             } else {
@@ -318,8 +317,8 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                                 let k = outlier.k as usize;
                                 let at = at_of(k);
                                 for r in 0..rows {
-                                    let code = if windows.is_some() {
-                                        K::LHS.elem.read(starts.at(row + r, k), 0)
+                                    let code = if let Some(windows) = windows {
+                                        K::LHS.elem.read(windows.at(lhs, row + r, k), 0)
                                     } else {
                                         K::LHS.elem.read(lhs, at + r * lhs_strides.member)
                                     };
@@ -470,7 +469,6 @@ unsafe fn direct<K: Microkernel, F: Finisher<K::Lanes>>(
                 K::enter_scatter(e, &Staged { from: staging, row, col, rows, cols });
             }
             tile.lhs = tile.lhs.wrapping_add(rows * tile.lhs_member * K::LHS.elem.size());
-            tile.windows = tile.windows.from(rows);
             terms = terms.add(rows);
             row += rows;
         }

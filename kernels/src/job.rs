@@ -223,7 +223,7 @@ pub trait Rows: sealed::Sealed {
 pub struct LhsRun<'a> {
     source: Source,
     in_place: usize,
-    windows: Option<Windows>,
+    windows: Option<&'a Windows>,
     zeros: PerRow<'a, i32>,
     /// The zero point of all as packed; 0 where rows have their own.
     zero: i32,
@@ -260,7 +260,7 @@ impl<L: Code> Rows for Quantized<'_, L> {
 impl<L: Code> sealed::Sealed for WindowsRef<'_, L> {}
 impl<L: Code> Rows for WindowsRef<'_, L> {
     fn lhs(&self, plan: &Plan, k: usize, m: usize) -> Result<LhsRun<'_>, Error> {
-        let (backend, windows, zero) = (plan.backend, self.windows, self.zero_point);
+        let (backend, windows, zero) = (plan.backend, &self.windows, self.zero_point);
         if (windows.rows, self.k()) != (m, k) {
             return Err(Error::Shape { argument: "lhs", expected: (m, k), got: (windows.rows, self.k()) });
         }

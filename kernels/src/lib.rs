@@ -149,4 +149,4 @@ pub use proof::{Proof, Shares};
 pub use rounding::{Multiplier, Rounding, divide_away, float_even};
 pub use tensor::{Strip, Strips, TensorMut, TensorRef};
 pub use view::{MatMut, MatRef, Quantized, ZeroPoint};
-pub use windows::{TileRows, Windows, WindowsRef};
+pub use windows::{Windows, WindowsRef};

@@ -11,7 +11,7 @@ use crate::pairwise::PairwiseRun;
 use crate::panel::Panel;
 use crate::proof::Proof;
 use crate::scatter::Staged;
-use crate::windows::TileRows;
+use crate::windows::Windows;
 
 /// One multiplication of a lhs panel by a rhs panel.
 #[derive(Clone, Copy, Debug)]
@@ -24,8 +24,8 @@ pub struct Tile {
     pub lhs: *const u8,
     /// Elements from a lhs row to the next.
     pub lhs_member: usize,
-    /// Where rows lie in an image, if they do: instead of the two above.
-    pub windows: TileRows,
+    /// How rows lie in an image, if they do, else null: `lhs` is a table of where they start then, `lhs_member` the bytes of an entry.
+    pub windows: *const Windows,
     /// The first element of the rhs panel, or of the first of those that a tile covers.
     pub rhs: *const u8,
     /// Elements from that panel to the next, if [`Microkernel::RHS`] is narrower than a tile.
@@ -96,8 +96,8 @@ pub enum Registers {
 /// * **Lhs**: `lhs` is valid for reads at `Strides::offset(i, k)` for all `i < rows` and `k < tile.k`, in the
 ///   layout [`Microkernel::LHS`]. Rows may be those of the caller, of any alignment; panels of groups are whole, aligned
 ///   to 64 bytes at the start of the first.
-/// * **Windows**: if the tile has them, `lhs` and `lhs_member` say nothing: the pieces of each row are valid for reads, and `k`
-///   is what they are together. Only kernels with [`Microkernel::WINDOWS`] are given any.
+/// * **Windows**: if the tile has them, `lhs` is valid for reads of `rows` addresses, what lies there for reads of the pieces of a row,
+///   and `k` is what they are together. Only kernels with [`Microkernel::WINDOWS`] are given any.
 /// * **Rhs**: the same for `rhs`, `NR` members, [`Microkernel::RHS`], panels `rhs_panel` apart; each panel's start is aligned to 64 bytes, or to what the
 ///   bytes of a panel are a multiple of, if that is less.
 /// * **Acc**: `acc` is valid for reads and writes of `MR * NR` sums, aligned to 64 bytes, and initialized where

@@ -12,7 +12,6 @@ use crate::packing::{PackRun, Side, Source};
 use crate::proof::Shares;
 use crate::scatter::staged_rows;
 use crate::view::{MatMut, MatRef, plus, times};
-use crate::windows::TileRows;
 
 /// Checks the start and length of memory that kernels want aligned to 64 bytes.
 pub(crate) fn check_aligned(argument: &'static str, memory: &[u8], needed: usize) -> Result<(), Error> {
@@ -309,7 +308,7 @@ impl Backend {
             k,
             lhs: lhs.as_ptr(),
             lhs_member: row.lhs.strides(k).member,
-            windows: TileRows::EVEN,
+            windows: core::ptr::null(),
             rhs: rhs.as_ptr(),
             rhs_panel: row.rhs.strides(k).panel,
             ahead: 0,

@@ -54,8 +54,8 @@ unsafe impl<S: Shape> Microkernel for Twin<S> {
                     let acc = tile.acc.add(i * Self::NR + j);
                     let mut sum = if tile.add { *acc } else { 0 };
                     for k in 0..tile.k {
-                        let a = if tile.windows.pieces > 0 {
-                            Self::LHS.elem.read(tile.windows.at(i, k), 0)
+                        let a = if let Some(windows) = tile.windows.as_ref() {
+                            Self::LHS.elem.read(windows.at(tile.lhs, i, k), 0)
                         } else {
                             Self::LHS.elem.read(tile.lhs, lhs.offset(i, k))
                         };

@@ -110,51 +110,33 @@ impl<'a, L: Code> WindowsRef<'a, L> {
     }
 }
 
-/// Rows of a tile that lie in windows: where each starts, and its pieces.
-#[derive(Clone, Copy, Debug)]
-pub struct TileRows {
-    /// The first codes of the rows, one behind the other.
-    pub rows: *const *const u8,
-    /// Pieces of a row; 0: rows lie at equal distances, as [`crate::Tile`] has it.
-    pub pieces: usize,
-    /// Codes of a piece, a multiple of `K_STEP`.
-    pub piece: usize,
-    /// Codes from a piece to the next.
-    pub stride: usize,
-}
-
-impl TileRows {
-    /// No windows.
-    pub const EVEN: Self = Self { rows: core::ptr::null(), pieces: 0, piece: 0, stride: 0 };
-
-    /// Those from a row on.
-    #[inline(always)]
-    pub const fn from(self, row: usize) -> Self {
-        Self { rows: self.rows.wrapping_add(row), ..self }
-    }
-
-    /// The code of a row at a k.
+impl Windows {
+    /// The code of a row of a tile at a k; `table` says where its rows start.
     ///
     /// # Safety
-    /// There are pieces, the row and the k.
+    /// There are the row and the k.
     #[inline(always)]
-    pub(crate) unsafe fn at(&self, row: usize, k: usize) -> *const u8 {
+    pub(crate) unsafe fn at(&self, table: *const u8, row: usize, k: usize) -> *const u8 {
         // SAFETY: our caller's.
-        unsafe { (*self.rows.add(row)).add(k / self.piece * self.stride + k % self.piece) }
+        unsafe { Self::start(table, row).add(k / self.piece * self.piece_stride + k % self.piece) }
     }
 
-    /// Writes where the rows of a block start, `count` from `first` on, to `table`.
+    /// Where a row of a tile starts.
     ///
     /// # Safety
-    /// `table` has room for them; `codes` are those of `windows`.
-    pub(crate) unsafe fn write(
-        codes: *const u8,
-        windows: &Windows,
-        first: usize,
-        count: usize,
-        table: *mut *const u8,
-    ) -> Self {
-        let Windows { line, row_stride, line_stride, pieces, piece, piece_stride: stride, .. } = *windows;
+    /// As [`Windows::at`].
+    #[inline(always)]
+    pub(crate) unsafe fn start(table: *const u8, row: usize) -> *const u8 {
+        // SAFETY: our caller's.
+        unsafe { *table.cast::<*const u8>().add(row) }
+    }
+
+    /// Writes where the rows of a block start, `count` from `first` on, to a table, which is the lhs of a tile then.
+    ///
+    /// # Safety
+    /// `table` has room for them; `codes` are those of the windows.
+    pub(crate) unsafe fn write(&self, codes: *const u8, first: usize, count: usize, table: *mut *const u8) {
+        let Self { line, row_stride, line_stride, .. } = *self;
         let (mut start, mut left) = (first / line * line_stride + first % line * row_stride, line - first % line);
         for i in 0..count {
             // SAFETY: our caller's.
@@ -165,6 +147,5 @@ impl TileRows {
                 left = line;
             }
         }
-        Self { rows: table, pieces, piece, stride }
     }
 }

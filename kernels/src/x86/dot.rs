@@ -15,6 +15,7 @@ use core::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
 use crate::finish::{Finisher, RowTerms, byte_clamp};
 use crate::lanes::Lanes;
 use crate::microkernel::{Direct, Microkernel, Tile};
+use crate::windows::Windows;
 
 /// Bytes that a lane multiplies at a time.
 const GROUP: usize = 4;
@@ -158,7 +159,6 @@ unsafe fn tiles<K: Dot, F: Finisher<K::Lanes>, const MR: usize, const V: usize, 
                 finish::<K, F, MR, V>(&acc, direct, row, to.wrapping_add(panel * K::NR));
             }
             tile.lhs = tile.lhs.wrapping_add(MR * tile.lhs_member * K::LHS.elem.size());
-            tile.windows = tile.windows.from(MR);
             (row, row_terms) = (row + MR, row_terms.wrapping_add(MR));
             to = to.wrapping_add(MR * direct.row_stride);
         }
@@ -264,9 +264,9 @@ const fn rhs_group<K: Dot>() -> usize {
 /// Adds the products of `R` rows of lhs with a panel of rhs.
 #[inline(always)]
 unsafe fn add_products<K: Dot, const R: usize, const V: usize>(acc: &mut Sums<K, R, V>, tile: &Tile) {
-    if const { K::WINDOWS } && tile.windows.pieces > 0 {
-        // SAFETY: passed on.
-        return unsafe { add_windows::<K, R, V>(acc, tile) };
+    if const { K::WINDOWS } && !tile.windows.is_null() {
+        // SAFETY: passed on; Windows.
+        return unsafe { add_windows::<K, R, V>(acc, tile, &*tile.windows) };
     }
     let size = K::LHS.elem.size();
     let panel = tile.rhs_panel * K::RHS.elem.size();
@@ -316,19 +316,23 @@ unsafe fn add_products<K: Dot, const R: usize, const V: usize>(acc: &mut Sums<K,
 /// The same of rows that lie in windows: each has an address of its own, which is read with each of its groups. Where a step has as many
 /// products as registers, loads have time for that.
 #[inline(always)]
-unsafe fn add_windows<K: Dot, const R: usize, const V: usize>(acc: &mut Sums<K, R, V>, tile: &Tile) {
-    let (windows, panel) = (tile.windows, tile.rhs_panel * K::RHS.elem.size());
+unsafe fn add_windows<K: Dot, const R: usize, const V: usize>(
+    acc: &mut Sums<K, R, V>,
+    tile: &Tile,
+    windows: &Windows,
+) {
+    let panel = tile.rhs_panel * K::RHS.elem.size();
     let mut at = At { lhs: [tile.lhs; 5], ld: 0, rhs: tile.rhs, panel, ahead: tile.ahead };
     let mut start = 0usize;
     for _ in 0..windows.pieces {
         let mut offset = start;
         for _ in 0..windows.piece / GROUP {
             // SAFETY: Features; Windows: rows below `R`, pieces are whole groups; Rhs: `V` vectors a step.
-            unsafe { products::<K, R, V, 0>(acc, &at, |i| (*windows.rows.add(i)).wrapping_add(offset)) }
+            unsafe { products::<K, R, V, 0>(acc, &at, |i| Windows::start(tile.lhs, i).wrapping_add(offset)) }
             at.rhs = at.rhs.wrapping_add(K::RHS.width * rhs_group::<K>());
             offset = offset.wrapping_add(GROUP);
         }
-        start = start.wrapping_add(windows.stride);
+        start = start.wrapping_add(windows.piece_stride);
     }
 }
 
