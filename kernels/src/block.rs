@@ -213,6 +213,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
         let far = K::FETCHES && run.plan.panel.saturating_mul(run.n / K::NR) > run.plan.blocking.far;
         // What the kernel was last prepared for.
         let mut entered = 0;
+        let windows_or_null = windows.map_or(core::ptr::null(), core::ptr::from_ref);
         let mut block = 0;
         while block < run.m {
             let in_place = block < run.in_place;
@@ -244,7 +245,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                         k: run.plan.padded_k,
                         lhs,
                         lhs_member: lhs_strides.member,
-                        windows: windows.map_or(core::ptr::null(), core::ptr::from_ref),
+                        windows: windows_or_null,
                         rhs,
                         rhs_panel: rhs_strides.panel,
                         ahead: if far { run.plan.panel } else { 0 },
@@ -283,7 +284,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                             k: piece,
                             lhs: lhs.add(at_of(k) * lhs_size),
                             lhs_member: lhs_strides.member,
-                            windows: windows.map_or(core::ptr::null(), core::ptr::from_ref),
+                            windows: windows_or_null,
                             rhs: if K::PROOF.is_some() {
                                 rhs
                             } else {
@@ -393,15 +394,14 @@ fn direct_rows<K: Microkernel, F: Finisher<K::Lanes>>(
     rank_one_needed: bool,
 ) -> (usize, usize) {
     let whole_k = run.windows.is_some() || run.plan.block_k == run.plan.padded_k;
-    let possible = on_registers::<K, F>() && !rank_one_needed && whole_k;
+    if !on_registers::<K, F>() || rank_one_needed || !whole_k {
+        return (0, 0);
+    }
     let staged = is_staged::<K>(run, col);
     let beside = if F::SUMS { K::BESIDE } else { 1 };
     let most = if staged { 1 } else { run.plan.blocking.panels.min(if K::ACROSS { usize::MAX } else { beside }) };
     // Staged rows may end inside a panel.
     let whole = if staged { 1 } else { ((run.n - col) / K::NR).min(most) };
-    if !possible {
-        return (0, 0);
-    }
     let panels = (0..whole)
         .take_while(|p| run.outliers.among(col + p * K::NR, K::NR.min(run.n - col), run.plan.k).next().is_none())
         .count();

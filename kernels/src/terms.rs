@@ -115,7 +115,8 @@ unsafe fn window_sums<K: Microkernel>(
     count: usize,
     [sums, room]: [*mut i32; 2],
 ) {
-    let Some(Windows { line, row_stride, line_stride, pieces, piece, piece_stride, .. }) = run.windows.copied() else {
+    let Some(Windows { line, row_stride, line_stride, pieces, piece, piece_stride, .. }) = run.windows.copied()
+    else {
         return;
     };
     // Rows of no codes have sums, too.
