@@ -124,7 +124,7 @@ impl<L: Code, O: Element> Conv2d<L, O> {
     ///
     /// # Errors
     /// [`Error::Divisor`] if the groups do not divide the output channels, [`Error::Limit`] for a window that is none,
-    /// [`Error::ZeroPoint`], and those of [`Packed::rhs`] and [`Gemm::new`].
+    /// [`Error::ZeroPoint`], and those of [`Packed::rhs`](crate::Packed::rhs) and [`Gemm::new`].
     pub fn new<W: Code>(spec: &Conv2dSpec<'_, W>, stages: &Stages<'_, O>) -> Result<Self, Error> {
         let [outputs, height, width, channels] = spec.weights.shape();
         // Rows have no vectors: there are none of them.
