@@ -20,6 +20,7 @@ mod npz;
 mod picture;
 mod plan;
 mod prepare;
+mod raise;
 mod schema;
 mod write;
 

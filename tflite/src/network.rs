@@ -5,6 +5,7 @@ use core::ops::Range;
 use zeropoint::{Backend, Rounding, Threads, Workspace};
 
 use crate::prepare::Preparing;
+use crate::raise::{RAISE, raised};
 use crate::{Error, Model, Operation, Place, Plan};
 
 /// By which rules layers round.
@@ -96,6 +97,8 @@ pub struct Network {
     steps: Vec<Step>,
     /// Where each tensor lies in the arena, if it is an activation.
     places: Vec<Option<Range<usize>>>,
+    /// Whether it is kept raised.
+    raised: Vec<bool>,
     inputs: Vec<usize>,
     outputs: Vec<usize>,
     arena: Vec<u8>,
@@ -113,9 +116,10 @@ impl Network {
         let plan = Plan::new(model)?;
         let place = |place: &Option<Place>| place.as_ref().map(|place| place.offset..place.offset + place.bytes);
         let places = plan.places.iter().map(place).collect();
+        let raised = raised(model);
         let (mut steps, mut most) = (Vec::new(), 0);
         for (index, operator) in model.operators.iter().enumerate() {
-            let prepared = Preparing { model, operator, index, options }.step()?;
+            let prepared = Preparing { model, raised: &raised, operator, index, options }.step()?;
             most = most.max(prepared.workspace);
             let activations =
                 operator.inputs.iter().flatten().copied().filter(|i| model.tensors[*i].data.is_none());
@@ -134,6 +138,7 @@ impl Network {
         Ok(Self {
             steps,
             places,
+            raised: raised.iter().map(Option::is_some).collect(),
             inputs: model.inputs.clone(),
             outputs: model.outputs.clone(),
             arena,
@@ -178,14 +183,33 @@ impl Network {
         Memory { activations: self.arena.len(), packed, workspace: self.workspace_bytes }
     }
 
-    /// The bytes of an activation; others may have taken their place since they were written.
+    /// The bytes of an activation; others may have taken their place since they were written. All inputs and outputs have some; signed
+    /// activations between layers that take unsigned ones faster have none: [`Network::read`].
     pub fn tensor(&self, index: usize) -> Option<&[u8]> {
-        self.arena.get(self.places.get(index)?.clone()?)
+        if self.raised.get(index).copied()? { None } else { self.arena.get(self.places[index].clone()?) }
     }
 
-    /// The bytes of an activation, to be written.
+    /// The bytes of an activation, to be written; as [`Network::tensor`].
     pub fn tensor_mut(&mut self, index: usize) -> Option<&mut [u8]> {
-        self.arena.get_mut(self.places.get(index)?.clone()?)
+        if self.raised.get(index).copied()? { None } else { self.arena.get_mut(self.places[index].clone()?) }
+    }
+
+    /// A copy of any activation, as the model has it; others may have taken its place since it was written.
+    pub fn read(&self, index: usize) -> Option<Vec<u8>> {
+        let bytes = self.arena.get(self.places.get(index)?.clone()?)?;
+        Some(bytes.iter().map(|byte| byte ^ self.flip(index)).collect())
+    }
+
+    /// Writes any activation, as the model has it; returns whether there is one of so many bytes.
+    pub fn write(&mut self, index: usize, bytes: &[u8]) -> bool {
+        let flip = self.flip(index);
+        let place = self.places.get(index).cloned().flatten().and_then(|place| self.arena.get_mut(place));
+        let place = place.filter(|place| place.len() == bytes.len());
+        place.map(|place| place.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte ^ flip)).is_some()
+    }
+
+    fn flip(&self, index: usize) -> u8 {
+        if self.raised.get(index).copied().unwrap_or(false) { RAISE } else { 0 }
     }
 
     /// Runs one operator.

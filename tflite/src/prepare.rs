@@ -13,6 +13,8 @@ use crate::{Error, Kind, Model, Operation, Operator, Quantization, Tensor};
 /// An operator on its way to a step.
 pub(crate) struct Preparing<'m> {
     pub model: &'m Model,
+    /// What tensors are that are kept in another form.
+    pub raised: &'m [Option<Tensor>],
     pub operator: &'m Operator,
     pub index: usize,
     pub options: &'m Options,
@@ -65,12 +67,17 @@ impl<'m> Preparing<'m> {
 
     fn input(&self, i: usize) -> Result<&'m Tensor, Error> {
         let index = self.operator.inputs.get(i).copied().flatten();
-        index.map(|index| &self.model.tensors[index]).ok_or_else(|| self.unsupported("a missing input"))
+        index.map(|index| self.tensor(index)).ok_or_else(|| self.unsupported("a missing input"))
     }
 
     fn output(&self) -> Result<&'m Tensor, Error> {
         let index = self.operator.outputs.first();
-        index.map(|index| &self.model.tensors[*index]).ok_or_else(|| self.unsupported("a missing output"))
+        index.map(|index| self.tensor(*index)).ok_or_else(|| self.unsupported("a missing output"))
+    }
+
+    /// A tensor in the form that it is kept in.
+    fn tensor(&self, index: usize) -> &'m Tensor {
+        self.raised[index].as_ref().unwrap_or(&self.model.tensors[index])
     }
 
     fn extents(&self, tensor: &Tensor) -> Result<[usize; 4], Error> {
@@ -111,6 +118,17 @@ impl<'m> Preparing<'m> {
                 out.copy_from_slice(inputs[0]);
                 Ok(())
             }));
+        }
+        if let Operation::Conv2d { .. } | Operation::DepthwiseConv2d { .. } | Operation::FullyConnected { .. } =
+            self.operator.operation
+        {
+            return match (input.kind, output.kind) {
+                (Kind::U8, Kind::U8) => self.weights::<u8, u8>(),
+                (Kind::U8, Kind::I8) => self.weights::<u8, i8>(),
+                (Kind::I8, Kind::U8) => self.weights::<i8, u8>(),
+                (Kind::I8, Kind::I8) => self.weights::<i8, i8>(),
+                _ => Err(self.unsupported("types of activations other than u8 and i8")),
+            };
         }
         match (input.kind, output.kind) {
             (Kind::U8, Kind::U8) => self.codes::<u8>(),
@@ -242,13 +260,6 @@ impl<'m> Preparing<'m> {
             }};
         }
         Ok(match self.operator.operation {
-            Operation::Conv2d { .. } | Operation::DepthwiseConv2d { .. } | Operation::FullyConnected { .. } => {
-                return match self.input(1)?.kind {
-                    Kind::U8 => self.weighted::<C, u8>(),
-                    Kind::I8 => self.weighted::<C, i8>(),
-                    _ => Err(self.unsupported("types of weights other than u8 and i8")),
-                };
-            }
             Operation::Add { activation } => binary!(Add, activation),
             Operation::Sub { activation } => binary!(Sub, activation),
             Operation::Mul { activation } => binary!(Mul, activation),
@@ -303,22 +314,31 @@ impl<'m> Preparing<'m> {
                 image!(Pad::new(&spec))
             }
             Operation::Concatenation { axis, activation } => return self.concatenation::<C>(axis, activation),
-            Operation::Dequantize | Operation::Reshape => {
+            _ => {
                 return Err(self.unsupported("an output of this type"));
             }
         })
     }
 
+    fn weights<C: Code + OutputCode, O: Code + OutputCode>(&self) -> Result<Prepared, Error> {
+        match self.input(1)?.kind {
+            Kind::U8 => self.weighted::<C, u8, O>(),
+            Kind::I8 => self.weighted::<C, i8, O>(),
+            _ => Err(self.unsupported("types of weights other than u8 and i8")),
+        }
+    }
+
     /// Layers with weights.
-    fn weighted<C: Code + OutputCode, W: Code>(&self) -> Result<Prepared, Error> {
+    fn weighted<C: Code + OutputCode, W: Code, O: Code + OutputCode>(&self) -> Result<Prepared, Error> {
         let (input, weights, output) = (self.input(0)?, self.input(1)?, self.output()?);
         let (from, to, kernel) = (self.extents(input)?, self.extents(output)?, self.extents(weights)?);
         let data = codes::<W>(self.constant(weights)?);
-        let (params, out_params) = (self.params::<C>(input)?, self.params::<C>(output)?);
+        let (params, out_params) = (self.params::<C>(input)?, self.params::<O>(output)?);
         let quantization =
             weights.quantization.as_ref().ok_or_else(|| self.unsupported("weights without a scale"))?;
         // In networks of u8, LiteRT rounds the product of both scales of a convolution to f32.
-        let rounded = input.kind == Kind::U8
+        let is_of_u8 = self.operator.inputs[0].is_some_and(|i| self.model.tensors[i].kind == Kind::U8);
+        let rounded = is_of_u8
             && matches!(self.operator.operation, Operation::Conv2d { .. } | Operation::DepthwiseConv2d { .. });
         let multiplier = |scale: &f32| {
             let product = if rounded {
@@ -356,7 +376,7 @@ impl<'m> Preparing<'m> {
         if rounding == Rounding::IntMulShift {
             return Err(self.unsupported("rounding by int_mul_shift, whose multipliers no scale has,"));
         }
-        let stages = Stages::<C>::fixed(axis).rounding(rounding);
+        let stages = Stages::<O>::fixed(axis).rounding(rounding);
         let stages = stages.zero_point(out_params.zero_point()).clamp(low, high);
         let stages = match &bias {
             Some(bias) => stages.bias(bias),
@@ -377,14 +397,14 @@ impl<'m> Preparing<'m> {
                     groups: groups.max(1),
                     pack,
                 };
-                let layer = self.layer(Conv2d::<C, C>::new(&spec, &stages))?;
+                let layer = self.layer(Conv2d::<C, O>::new(&spec, &stages))?;
                 let workspace = self.layer(layer.workspace_bytes(threads))?;
                 let packed = layer.products().iter().map(|gemm| gemm.packed().as_bytes().len()).sum();
                 let explanation =
                     layer.products().first().map_or("", |gemm| gemm.packed().backend().kernel()).to_owned();
                 let run: Run = Box::new(move |threads, inputs, out, workspace| {
                     let input = TensorRef::nhwc(codes::<C>(inputs[0]), from)?;
-                    layer.run_on(threads, input, TensorMut::nhwc(codes_mut::<C>(out), to)?, workspace)
+                    layer.run_on(threads, input, TensorMut::nhwc(codes_mut::<O>(out), to)?, workspace)
                 });
                 Prepared { run, explanation, packed, workspace }
             }
@@ -398,13 +418,13 @@ impl<'m> Preparing<'m> {
                     window: Window { stride, dilation, padding },
                     backend: self.options.backend,
                 };
-                let layer = self.layer(DepthwiseConv2d::<C, C>::new(&spec, &stages))?;
+                let layer = self.layer(DepthwiseConv2d::<C, O>::new(&spec, &stages))?;
                 let workspace = self.layer(layer.workspace_bytes(from, threads))?;
                 let explanation = format!("lanes of {}", layer.backend().name());
                 let packed = layer.packed_bytes();
                 let run: Run = Box::new(move |threads, inputs, out, workspace| {
                     let input = TensorRef::nhwc(codes::<C>(inputs[0]), from)?;
-                    layer.run_on(threads, input, TensorMut::nhwc(codes_mut::<C>(out), to)?, workspace)
+                    layer.run_on(threads, input, TensorMut::nhwc(codes_mut::<O>(out), to)?, workspace)
                 });
                 Prepared { run, explanation, packed, workspace }
             }
@@ -423,13 +443,13 @@ impl<'m> Preparing<'m> {
                     input_zero_point,
                     pack,
                 };
-                let layer = self.layer(FullyConnected::<C, C>::new(&spec, &stages))?;
+                let layer = self.layer(FullyConnected::<C, O>::new(&spec, &stages))?;
                 let workspace = self.layer(layer.workspace_bytes(threads))?;
                 let packed = layer.product().packed().as_bytes().len();
                 let explanation = layer.product().packed().backend().kernel().to_owned();
                 let run: Run = Box::new(move |threads, activations, out, workspace| {
                     let input = MatRef::row_major(codes::<C>(activations[0]), rows, inputs)?;
-                    layer.run_on(threads, input, MatMut::row_major(codes_mut::<C>(out), rows, outputs)?, workspace)
+                    layer.run_on(threads, input, MatMut::row_major(codes_mut::<O>(out), rows, outputs)?, workspace)
                 });
                 Prepared { run, explanation, packed, workspace }
             }

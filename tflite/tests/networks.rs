@@ -93,7 +93,7 @@ fn whole_networks_give_the_recorded_bytes_at_every_layer() {
             network.step(operator, &One).unwrap();
             let Some(layer) = layers.iter().find(|layer| layer["index"] == operator) else { continue };
             let (_, output) = network.activations(operator).unwrap();
-            let (got, expected) = (network.tensor(output).unwrap(), recorded(layer, "out").unwrap());
+            let (got, expected) = (network.read(output).unwrap(), recorded(layer, "out").unwrap());
             let wrong = got.iter().zip(&expected).filter(|(a, b)| a != b).count();
             assert_eq!((got.len(), wrong), (expected.len(), 0), "{name}, operator {operator}, {}", layer["op"]);
             compared += 1;
@@ -126,6 +126,45 @@ fn a_small_network_runs_on_every_backend() {
         network.tensor_mut(network.inputs()[0]).unwrap().copy_from_slice(&[10, 20, 30, 41]);
         network.run(&One).unwrap();
         assert_eq!(network.tensor(network.outputs()[0]), Some(&[51u8][..]), "on {}", backend.kernel()); // 50.5
+    }
+}
+
+/// Between layers that take unsigned codes faster, signed ones are kept 128 higher; a mean of codes rounds away from their 0.
+#[test]
+fn signed_activations_are_kept_raised() {
+    let codes = |name: &str, zero| Tensor::new(name, Kind::I8, &[1, 2, 2, 1]).quantized(1.0, zero);
+    let mut model = Model::default();
+    let image = model.add(codes("image", -100));
+    let weights = model.add(Tensor::new("weights", Kind::I8, &[1, 1, 1, 1]).quantized(0.5, 0).holding([2u8]));
+    let (stride, padding, activation) = ([1, 1], Padding::Valid, Activation::None);
+    let convolution = Operation::Conv2d { stride, dilation: [1, 1], padding, activation };
+    let same = model.apply(convolution, &[Some(image), Some(weights)], codes("same", -50));
+    let twice = model.apply(Operation::Add { activation }, &[Some(same), Some(same)], codes("twice", -20));
+    let largest = Operation::MaxPool2d { kernel: [1, 1], stride, padding, activation };
+    let largest = model.apply(largest, &[Some(twice)], codes("largest", -20));
+    let last = model.apply(convolution, &[Some(largest), Some(weights)], codes("last", -128));
+    let average = Operation::AveragePool2d { kernel: [2, 2], stride, padding, activation };
+    let one = |name: &str| Tensor::new(name, Kind::I8, &[1, 1, 1, 1]).quantized(1.0, -128);
+    let average = model.apply(average, &[Some(last)], one("average"));
+    let output = model.apply(convolution, &[Some(average), Some(weights)], one("output"));
+    (model.inputs, model.outputs) = (vec![image], vec![output]);
+
+    let reals = [10, 20, 30, 41];
+    let bytes = |zero: i32, times: i32| reals.map(|real| (times * real + zero) as u8).to_vec();
+    for backend in available() {
+        let mut network = Network::new(&model, &options(Some(backend))).unwrap();
+        network.tensor_mut(image).unwrap().copy_from_slice(&bytes(-100, 1));
+        let steps = [(same, -50, 1), (twice, -20, 2), (largest, -20, 2), (last, -128, 2)];
+        for (operator, (tensor, zero, times)) in steps.into_iter().enumerate() {
+            network.step(operator, &One).unwrap();
+            assert_eq!(network.read(tensor), Some(bytes(zero, times)), "on {}", backend.kernel());
+            assert_eq!(network.tensor(tensor).is_none(), tensor != last);
+            assert!(network.write(tensor, &bytes(zero, times)) && !network.write(tensor, &[1]));
+        }
+        network.step(4, &One).unwrap();
+        network.step(5, &One).unwrap();
+        // -77.5
+        assert_eq!(network.tensor(output), Some(&[-78i8 as u8][..]), "on {}", backend.kernel());
     }
 }
 

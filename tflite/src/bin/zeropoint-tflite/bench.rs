@@ -188,7 +188,7 @@ fn measure(network: &mut Network, arguments: &Arguments, threads: &dyn Threads) 
 fn fill(network: &mut Network) -> Result<(), Failure> {
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     for input in network.inputs().to_vec() {
-        for byte in setup::activation(network, input)? {
+        for byte in setup::input(network, input)? {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;

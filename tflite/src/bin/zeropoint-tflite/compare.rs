@@ -23,7 +23,7 @@ pub fn compare(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode, F
     if arguments.whole {
         for &input in &model.inputs {
             let bytes = golden.input(input).map_err(refuse)?;
-            setup::activation(&mut network, input)?.copy_from_slice(&bytes);
+            setup::write(&mut network, input, &bytes)?;
         }
     }
     writeln!(out, "{:>3}  {:<18} {:>9} {:>9} {:>8}", "#", "operator", "bytes", "differing", "largest")?;
@@ -33,7 +33,7 @@ pub fn compare(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode, F
         if !arguments.whole && recorded.is_some() {
             for (position, tensor) in golden.activations(operator) {
                 let bytes = golden.operand(index, position).map_err(refuse)?;
-                setup::activation(&mut network, tensor)?.copy_from_slice(&bytes);
+                setup::write(&mut network, tensor, &bytes)?;
             }
         }
         if arguments.whole || recorded.is_some() {
@@ -44,8 +44,8 @@ pub fn compare(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode, F
             continue;
         };
         let output = operator.outputs[0];
-        let found = network.tensor(output).unwrap_or_default();
-        let Difference { bytes, largest } = Difference::new(found, &expected, model.tensors[output].kind);
+        let found = network.read(output).unwrap_or_default();
+        let Difference { bytes, largest } = Difference::new(&found, &expected, model.tensors[output].kind);
         writeln!(out, "{index:>3}  {:<18} {:>9} {bytes:>9} {largest:>8}", operator.name, expected.len())?;
         (layers, differing) = (layers + 1, differing + bytes);
         if bytes > 0 {

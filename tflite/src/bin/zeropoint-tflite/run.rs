@@ -25,7 +25,7 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode, Failu
     let picture = Picture::read(image).map_err(Failure::file("--image", image))?;
     let mut network = setup::network(&model, arguments)?;
     let codes = picture.codes(input_tensor).map_err(|error| Failure::of("MODEL", error))?;
-    setup::activation(&mut network, input)?.copy_from_slice(&codes);
+    setup::write(&mut network, input, &codes)?;
     network.run(&*setup::threads(arguments)?)?;
 
     let codes = network.tensor(output).unwrap_or_default();

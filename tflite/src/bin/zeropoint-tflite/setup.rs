@@ -61,8 +61,16 @@ pub fn is_coded(kind: Kind) -> bool {
     matches!(kind, Kind::U8 | Kind::I8)
 }
 
-/// The bytes of a tensor, to be written: one that nothing reads has none.
-pub fn activation(network: &mut Network, index: usize) -> Result<&mut [u8], Failure> {
-    let nowhere = || Failure::of("MODEL", format_args!("tensor {index} is not an activation"));
-    network.tensor_mut(index).ok_or_else(nowhere)
+/// The bytes of a tensor that the caller gives, to be written: one that nothing reads has none.
+pub fn input(network: &mut Network, index: usize) -> Result<&mut [u8], Failure> {
+    network.tensor_mut(index).ok_or_else(|| nowhere(index))
+}
+
+/// Writes any activation.
+pub fn write(network: &mut Network, index: usize, bytes: &[u8]) -> Result<(), Failure> {
+    if network.write(index, bytes) { Ok(()) } else { Err(nowhere(index)) }
+}
+
+fn nowhere(index: usize) -> Failure {
+    Failure::of("MODEL", format_args!("tensor {index} is not an activation"))
 }
