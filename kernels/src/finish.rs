@@ -196,6 +196,8 @@ pub unsafe trait Finisher<L: Lanes>: 'static {
     const READS: bool = false;
     /// Whether outputs are what [`Finisher::code`] gives, with a zero point and a clamp.
     const CODES: bool = false;
+    /// Whether columns have more constants than registers are left beside the sums of a tile.
+    const MANY: bool = false;
     /// Prepares a tile. Outputs may lie anywhere, so what is read later is read again after every store.
     unsafe fn common(e: &Epilogue<'_>) -> Self::Common;
     /// Prepares a vector of columns.

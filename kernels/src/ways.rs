@@ -162,6 +162,7 @@ unsafe impl<L: Lanes, R: Rule, T: StoreCodes, const BY_ROW: bool> Finisher<L> fo
         size_of::<T>() == 1 && (R::NEAR || (!L::NEAR && !BY_ROW && matches!(R::ROUNDING, Rounding::DoubleAway)));
     const OFFSET: i32 = R::OFFSET;
     const CODES: bool = true;
+    const MANY: bool = true;
     type Common = Clamp<L::I>;
     type Columns = (L::I, L::I);
     type Row = (L::I, L::I);
