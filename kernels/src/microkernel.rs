@@ -182,7 +182,7 @@ pub unsafe trait Microkernel: Sized + 'static {
     unsafe fn enter_tile(tile: Tile);
     /// Packs one side.
     unsafe fn enter_pack(run: &PackRun);
-    /// Runs a line of a depthwise convolution that finishes by `F`.
+    /// Runs lines of a depthwise convolution that finish by `F`.
     unsafe fn enter_depthwise<F: Finisher<Self::Lanes>>(run: &DepthwiseRun<'_>);
     /// Takes two operands to one output by a rule.
     unsafe fn enter_pairwise<R: Rule>(run: &PairwiseRun<'_>);
@@ -220,7 +220,7 @@ macro_rules! entries {
         $(#[target_feature(enable = $feature)])?
         unsafe fn enter_depthwise<F: $crate::finish::Finisher<Self::Lanes>>(run: &$crate::depthwise::DepthwiseRun<'_>) {
             // SAFETY: Features and the rest, promised by our caller.
-            unsafe { $crate::depthwise::line::<Self, F>(run) }
+            unsafe { $crate::depthwise::lines::<Self, F>(run) }
         }
 
         $(#[target_feature(enable = $feature)])?

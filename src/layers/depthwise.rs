@@ -228,9 +228,17 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
         line.checked_next_multiple_of(64).ok_or(Error::Overflow { argument: "workspace", a: line, b: 64 })
     }
 
-    fn slot(&self, width: usize) -> Result<usize, Error> {
-        let (line, span) = (self.line(width)?, self.shape.span()?);
-        line.checked_mul(span).ok_or(Error::Overflow { argument: "workspace", a: line, b: span })
+    /// Lines of the ring for an output of so many lines: what some of them see.
+    fn ring(&self, line: usize, height: usize) -> Result<usize, Error> {
+        let span = self.shape.span()?;
+        let all = height.saturating_sub(1).saturating_mul(self.window.stride[0]).saturating_add(span);
+        Ok(plan::ring(line).clamp(span, all))
+    }
+
+    fn slot(&self, height: usize, width: usize) -> Result<usize, Error> {
+        let line = self.line(width)?;
+        let ring = self.ring(line, height)?;
+        line.checked_mul(ring).ok_or(Error::Overflow { argument: "workspace", a: line, b: ring })
     }
 
     /// Bytes of workspace that runs on inputs of this shape, on up to `threads` threads, need.
@@ -238,8 +246,8 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
     /// # Errors
     /// As [`DepthwiseConv2d::output`]; [`Error::Overflow`].
     pub fn workspace_bytes(&self, input: [usize; 4], threads: usize) -> Result<usize, Error> {
-        let [_, _, width, _] = self.output(input)?;
-        let slot = self.slot(width)?;
+        let [_, height, width, _] = self.output(input)?;
+        let slot = self.slot(height, width)?;
         slot.checked_mul(threads.max(1)).ok_or(Error::Overflow { argument: "workspace", a: slot, b: threads })
     }
 
@@ -282,7 +290,7 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
         let [_, height, width, _] = input.shape();
         let [batch, out_height, out_width, _] = expected;
         let axes = self.window.placed(self.shape.kernel, [height, width])?;
-        let (line, slot) = (self.line(out_width)?, self.slot(out_width)?);
+        let (line, slot) = (self.line(out_width)?, self.slot(out_height, out_width)?);
         let bytes = workspace.bytes();
         if bytes.len() < slot {
             return Err(Error::Workspace { needed: slot, got: bytes.len() });
@@ -308,24 +316,28 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
         &self,
         padded: &Padded<'_>,
         mut strip: Strip<'_, O>,
-        ring: &mut [u8],
+        lines: &mut [u8],
         line: usize,
     ) -> Result<(), Error> {
-        let span = self.shape.span()?;
+        let (span, ring) = (self.shape.span()?, lines.len() / line);
         let stages = self.stages.borrow();
         let finish = lower::finish(&stages, self.near, self.sums.len(), &self.columns)?;
         let [down, _] = padded.axes;
         let [_, count, width, channels] = strip.out.shape();
-        // Input lines, from the first that the strip sees: line `i` is line `i % span` of the ring.
+        // Lines of outputs that come at once: none but one where there are gaps between them.
+        let most = if strip.out.as_ref().pixels().is_some() { (ring - span) / down.stride + 1 } else { 1 };
+        // Input lines, from the first that the strip sees: line `i` is line `i % ring` of the ring.
         let top = down.first(strip.line);
-        let mut copied = 0;
-        for y in 0..count {
-            let first = y * down.stride;
-            for i in copied.max(first)..first + span {
-                padded.copy([strip.batch, i], top, &mut ring[i % span * line..][..line]);
+        let (mut copied, mut y) = (0, 0);
+        while y < count {
+            let (first, some) = (y * down.stride, most.min(count - y));
+            let end = first + (some - 1) * down.stride + span;
+            for i in copied.max(first)..end {
+                padded.copy([strip.batch, i], top, &mut lines[i % ring * line..][..line]);
             }
-            copied = first + span;
-            let mut out = strip.out.reborrow().part([0, y, 0, 0], [1, 1, width, channels])?;
+            copied = end;
+            let mut out = strip.out.reborrow().part([0, y, 0, 0], [1, some, width, channels])?;
+            y += some;
             let (shape, out) = match self.paired.zip(out.reborrow().merged(2)) {
                 Some(pairs) => pairs,
                 None => (self.shape, out),
@@ -333,9 +345,12 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
             let Some(out) = out.into_pixels() else { continue };
             Depthwise {
                 shape,
-                lines: ring,
+                lines,
                 line_step: line,
-                first: first % span,
+                ring,
+                first: first % ring,
+                down: down.stride,
+                width: out.rows() / some,
                 weights: self.weights.borrow(),
                 sums: &self.sums,
                 zero_point: self.zero + if L::SIGNED { 128 } else { 0 },

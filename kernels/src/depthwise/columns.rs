@@ -63,7 +63,7 @@ impl<'a, 'b> Columns<'a, 'b> {
     fn line(&self, y: usize) -> *const u8 {
         let at = self.run.first + y * self.run.shape.dilation[0];
         // Less than two rounds.
-        let at = if at >= self.run.span { at - self.run.span } else { at };
+        let at = if at >= self.run.ring { at - self.run.ring } else { at };
         self.from.wrapping_add(at * self.run.line_step)
     }
 

@@ -193,7 +193,7 @@ impl DepthwiseShape {
     }
 }
 
-/// One line of outputs: `out = finish(sum over taps of (input - zero point) * weight)`.
+/// Lines of outputs: `out = finish(sum over taps of (input - zero point) * weight)`.
 ///
 /// ```
 /// use zeropoint_kernels::{Depthwise, DepthwiseForm, DepthwiseShape, DepthwiseWeights, Finish, MatMut, available};
@@ -210,7 +210,10 @@ impl DepthwiseShape {
 ///     shape,
 ///     lines: &lines,
 ///     line_step: lines.len(),
+///     ring: 1,
 ///     first: 0,
+///     down: 1,
+///     width: 2,
 ///     weights: DepthwiseWeights::Pairs(&weights),
 ///     sums: &columns, // of the weights of each channel; they do not matter where the zero point is 0
 ///     zero_point: 0,
@@ -225,13 +228,19 @@ impl DepthwiseShape {
 pub struct Depthwise<'a, O> {
     /// The kernel.
     pub shape: DepthwiseShape,
-    /// A ring of [`DepthwiseShape::span`] lines of [`DepthwiseShape::line`] codes each; padding holds the zero point. Of `i8` codes
-    /// the sign bit is flipped, and the zero point raised by 128.
+    /// Lines of [`DepthwiseShape::line`] codes each; padding holds the zero point. Of `i8` codes the sign bit is flipped, and the
+    /// zero point raised by 128.
     pub lines: &'a [u8],
     /// Codes from a line to the next.
     pub line_step: usize,
-    /// Which line of the ring the first tap sees.
+    /// How many lines there are, the first of which follows the last: all that the outputs see, [`DepthwiseShape::span`] for one.
+    pub ring: usize,
+    /// Which of them the first tap of the first output sees.
     pub first: usize,
+    /// Lines of the input from a line of outputs to the next.
+    pub down: usize,
+    /// Pixels of a line of outputs.
+    pub width: usize,
     /// Packed weights.
     pub weights: DepthwiseWeights<'a>,
     /// The sum of the weights of each channel, in whole panels.
@@ -240,7 +249,7 @@ pub struct Depthwise<'a, O> {
     pub zero_point: i32,
     /// The output stage.
     pub finish: Finish<'a>,
-    /// Output pixels x channels.
+    /// Output pixels x channels: one line after the other.
     pub out: MatMut<'a, O>,
 }
 
@@ -250,41 +259,58 @@ pub struct DepthwiseRun<'a> {
     shape: DepthwiseShape,
     lines: *const u8,
     line_step: usize,
-    span: usize,
+    ring: usize,
     first: usize,
+    down: usize,
+    /// Lines of outputs; pixels of one, and the first of them.
+    count: usize,
+    width: usize,
+    row: usize,
     /// Of the form that `quads` says.
     weights: *const u8,
     quads: bool,
     /// Bytes from a panel of weights to the next.
     panel: usize,
-    width: usize,
     epilogue: Epilogue<'a>,
 }
 
 impl<O: Element> Depthwise<'_, O> {
-    /// Runs the line. Allocates nothing.
+    /// Runs the lines. Allocates nothing.
     ///
     /// # Errors
-    /// [`Error::Shape`] if `out` has another number of channels, [`Error::Length`] for what is too short, [`Error::Limit`],
-    /// [`Error::Overflow`], [`Error::Clamp`], [`Error::ZeroPoint`], [`Error::Uninitialized`].
+    /// [`Error::Shape`] if `out` has another number of channels, [`Error::Divisor`] if it is not whole lines, [`Error::Length`] for
+    /// what is too short, [`Error::Limit`], [`Error::Overflow`], [`Error::Clamp`], [`Error::ZeroPoint`], [`Error::Uninitialized`].
     pub fn run(self, backend: Backend) -> Result<(), Error> {
-        let Self { shape, lines, line_step, first, weights, sums, zero_point, finish, out } = self;
-        let (width, channels) = (out.rows(), out.cols());
+        let Self { shape, lines, line_step, ring, first, down, width, weights, sums, zero_point, finish, out } =
+            self;
+        let (rows, channels) = (out.rows(), out.cols());
         if channels != shape.channels {
-            let (expected, got) = ((width, shape.channels), (width, channels));
+            let (expected, got) = ((rows, shape.channels), (rows, channels));
             return Err(Error::Shape { argument: "out", expected, got });
         }
-        if width == 0 || channels == 0 {
+        if rows == 0 || channels == 0 {
             return Ok(());
         }
+        if !rows.is_multiple_of(width) {
+            return Err(Error::Divisor { argument: "width", value: width, of: rows });
+        }
+        let count = rows / width;
         let (form, columns, span) = (weights.form(), backend.columns(channels)?, shape.span()?);
         if form == DepthwiseForm::Quads && !shape.takes_quads(backend) {
             let [height, width] = shape.kernel;
             return Err(Error::Shape { argument: "weights in quads", expected: (3, 3), got: (height, width) });
         }
-        let ring = times("lines", span - 1, line_step)?;
+        let seen = plus("lines", times("lines", count - 1, down)?, span)?;
+        for (argument, value, low, high) in
+            [("ring", ring, seen, usize::MAX), ("first", first, 0, ring.saturating_sub(1))]
+        {
+            if value < low || value > high {
+                return Err(Error::Limit { argument, value, low, high });
+            }
+        }
+        let before = times("lines", ring - 1, line_step)?;
         for (argument, expected, got) in [
-            ("lines", plus("lines", ring, shape.line(width)?)?, lines.len()),
+            ("lines", plus("lines", before, shape.line(width)?)?, lines.len()),
             ("weights", shape.weights(backend, form)?, weights.count()),
             ("sums", columns, sums.len()),
         ] {
@@ -292,10 +318,7 @@ impl<O: Element> Depthwise<'_, O> {
                 return Err(Error::Length { argument, expected, got });
             }
         }
-        if first >= span {
-            return Err(Error::Limit { argument: "first", value: first, low: 0, high: span - 1 });
-        }
-        finish.check::<O>(width, columns)?;
+        finish.check::<O>(rows, columns)?;
         if finish.accumulate && !out.initialized {
             return Err(Error::Uninitialized);
         }
@@ -303,15 +326,18 @@ impl<O: Element> Depthwise<'_, O> {
             shape,
             lines: lines.as_ptr(),
             line_step,
-            span,
+            ring,
             first,
+            down,
+            count,
+            width,
+            row: 0,
             weights: weights.pointer(),
             quads: form == DepthwiseForm::Quads,
             panel: {
                 let panel = form.panel(backend);
                 times("weights", panel.strides(shape.k(form)?).panel, panel.elem.size())?
             },
-            width,
             epilogue: Epilogue {
                 finish: &finish,
                 column_sums: sums,
@@ -334,15 +360,15 @@ impl<O: Element> Depthwise<'_, O> {
 #[repr(align(64))]
 struct Scratch(MaybeUninit<[i32; ROWS * WIDEST]>);
 
-/// Runs a line.
+/// Runs the lines.
 ///
 /// # Safety
 /// * **Features** of `K`.
 /// * **Depthwise**: `run` was made by [`Depthwise`], which checked every size, for the table row of `K`, and the memory it points
 ///   to is still borrowed.
 pub(crate) unsafe fn run<K: Microkernel>(run: &DepthwiseRun<'_>) {
-    struct Line<'a, 'b, K>(&'a DepthwiseRun<'b>, PhantomData<K>);
-    impl<K: Microkernel> WithFinisher<K::Lanes> for Line<'_, '_, K> {
+    struct Lines<'a, 'b, K>(&'a DepthwiseRun<'b>, PhantomData<K>);
+    impl<K: Microkernel> WithFinisher<K::Lanes> for Lines<'_, '_, K> {
         #[inline(always)]
         unsafe fn call<F: Finisher<K::Lanes>>(self) {
             // SAFETY: our caller's clauses.
@@ -354,27 +380,34 @@ pub(crate) unsafe fn run<K: Microkernel>(run: &DepthwiseRun<'_>) {
     // SAFETY: our caller's clauses.
     unsafe {
         if run.shape.is_common() && plain && !K::Lanes::RULE_AT_RUN_TIME {
-            with_finisher::<K::Lanes, _>(e, Line::<K>(run, PhantomData));
+            with_finisher::<K::Lanes, _>(e, Lines::<K>(run, PhantomData));
         } else {
             K::enter_depthwise::<Rest>(run);
         }
     }
 }
 
-/// Runs a line of 3 x 3 taps, finished by `F` on registers, or of any taps, each tile finished as the epilogue asks.
+/// Runs lines of 3 x 3 taps, finished by `F` on registers, or of any taps, each tile finished as the epilogue asks.
 ///
 /// # Safety
 /// As [`run`].
 #[inline(always)]
-pub(crate) unsafe fn line<K: Microkernel, F: Finisher<K::Lanes>>(run: &DepthwiseRun<'_>) {
-    // SAFETY: our caller's clauses.
-    unsafe {
-        if !F::HOT {
-            tiles::<K>(run);
-        } else if const { <K::Lanes as Lanes>::DOTS } && run.width.div_ceil(MOST) < run.width.div_ceil(ROWS) {
-            strided::<K, F, MOST>(run);
-        } else {
-            strided::<K, F, ROWS>(run);
+pub(crate) unsafe fn lines<K: Microkernel, F: Finisher<K::Lanes>>(run: &DepthwiseRun<'_>) {
+    let mut line = *run;
+    for y in 0..run.count {
+        if y > 0 {
+            line.row += run.width;
+            line.first = (line.first + run.down) % run.ring;
+        }
+        // SAFETY: our caller's clauses.
+        unsafe {
+            if !F::HOT {
+                tiles::<K>(&line);
+            } else if const { <K::Lanes as Lanes>::DOTS } && run.width.div_ceil(MOST) < run.width.div_ceil(ROWS) {
+                strided::<K, F, MOST>(&line);
+            } else {
+                strided::<K, F, ROWS>(&line);
+            }
         }
     }
 }
@@ -413,7 +446,8 @@ unsafe fn on_registers<K: Microkernel, L: Lanes, F: Finisher<L>, const STRIDE: u
                 let at = Columns::new::<K>(run, x * STRIDE, col);
                 let sums = at.three::<L, STRIDE, R>(&mut quads);
                 let (term, columns) = (L::add(column_term::<L, F>(e, col), row_bias), F::columns(e, col));
-                let out = e.out.cast::<F::Out>().add(x * e.row_stride + col);
+                let row = run.row + x;
+                let out = e.out.cast::<F::Out>().add(row * e.row_stride + col);
                 let left = channels - col;
                 if bytes {
                     let mut edge = [0u8; MOST * 16];
@@ -438,7 +472,7 @@ unsafe fn on_registers<K: Microkernel, L: Lanes, F: Finisher<L>, const STRIDE: u
                     }
                 } else {
                     for (r, sum) in sums.into_iter().enumerate().take(rows) {
-                        let (sum, row) = (L::add(sum, term), F::row(e, x + r));
+                        let (sum, row) = (L::add(sum, term), F::row(e, row + r));
                         let to = out.add(r * e.row_stride);
                         if left >= L::N {
                             F::put(&common, sum, &columns, &row, to);
@@ -470,7 +504,7 @@ unsafe fn tiles<K: Microkernel>(run: &DepthwiseRun<'_>) {
         // SAFETY: Depthwise: vectors from a channel of a line, weights of whole panels; the scratch tile has `ROWS` x `NR` sums.
         unsafe {
             for (r, term) in terms.iter_mut().take(rows).enumerate() {
-                *term = e.finish.row_bias.at(x + r);
+                *term = e.finish.row_bias.at(run.row + x + r);
             }
             let mut col = 0;
             while col < channels {
@@ -491,9 +525,9 @@ unsafe fn tiles<K: Microkernel>(run: &DepthwiseRun<'_>) {
                 let null = core::ptr::null();
                 let terms = RowTerms { term: terms.as_ptr(), same: false, sum_factor: null, zero_factor: null };
                 let cols = K::NR.min(channels - col);
-                finish_tile::<K>(e, &TileAt { acc, staging, terms, row: x, col, rows, cols });
+                finish_tile::<K>(e, &TileAt { acc, staging, terms, row: run.row + x, col, rows, cols });
                 if e.col_stride != 1 {
-                    K::enter_scatter(e, &Staged { from: staging, row: x, col, rows, cols });
+                    K::enter_scatter(e, &Staged { from: staging, row: run.row + x, col, rows, cols });
                 }
                 col += K::NR;
             }

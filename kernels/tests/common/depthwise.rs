@@ -1,4 +1,4 @@
-//! A line of a depthwise convolution against its sums.
+//! Lines of a depthwise convolution against their sums.
 
 use zeropoint_kernels::{Depthwise, DepthwiseForm, DepthwiseShape, DepthwiseWeights, Dest};
 
@@ -8,7 +8,7 @@ use super::stage::{By, Kind, Maker};
 use super::target::Target;
 use super::{Arena, Run};
 
-/// Computes a line, every number at random.
+/// Computes some lines, every number at random.
 pub fn line(run: &Run, shape: DepthwiseShape, width: usize, kind: Kind, layout: Layout) {
     match kind.dest {
         Dest::U8 => checked::<u8>(run, shape, width, kind, layout),
@@ -20,16 +20,17 @@ pub fn line(run: &Run, shape: DepthwiseShape, width: usize, kind: Kind, layout: 
 }
 
 fn checked<O: Output>(run: &Run, shape: DepthwiseShape, width: usize, kind: Kind, layout: Layout) {
-    run.case(format_args!("{shape:?}, {width} pixels, {kind:?}, {layout:?}"));
     let Run { backend, ref rng, place, .. } = *run;
+    let (height_out, down, more) = (rng.pick(&[1, 1, 2, 3]), rng.below(4), rng.below(3));
+    run.case(format_args!("{shape:?}, {height_out} x {width} pixels {down} apart, {kind:?}, {layout:?}"));
     let DepthwiseShape { kernel: [height, taps], stride, dilation, channels, pixel: step } = shape;
     let arena = Arena::new(place);
     let columns = backend.columns(channels).unwrap();
-    let span = shape.span().unwrap();
+    let ring = (height_out - 1) * down + shape.span().unwrap() + more;
     let line_step = shape.line(width).unwrap() + rng.below(70);
-    let len = (span - 1) * line_step + shape.line(width).unwrap();
+    let len = (ring - 1) * line_step + shape.line(width).unwrap();
     let lines = arena.slice(len, |_| rng.extreme(0, 255) as u8);
-    let first = rng.below(span);
+    let first = rng.below(ring);
 
     // Quads where there are any, and pairs now and then, too.
     let quads = shape.takes_quads(backend) && !rng.one_in(3);
@@ -57,11 +58,11 @@ fn checked<O: Output>(run: &Run, shape: DepthwiseShape, width: usize, kind: Kind
     }
     let weights = if quads { DepthwiseWeights::Quads(bytes) } else { DepthwiseWeights::Pairs(pairs) };
     let zero_point = rng.extreme(0, 255);
-    let sum = |pixel: usize, channel: usize| {
-        let mut sum = 0;
+    let sum = |row: usize, channel: usize| {
+        let (top, pixel, mut sum) = (row / width * down, row % width, 0);
         for y in 0..height {
             for x in 0..taps {
-                let line = (first + y * dilation[0]) % span;
+                let line = (first + top + y * dilation[0]) % ring;
                 let at = line * line_step + (pixel * stride + x * dilation[1]) * step + channel;
                 let weight = taken[(channel * height + y) * taps + x];
                 sum += (i64::from(lines[at]) - i64::from(zero_point)) * i64::from(weight);
@@ -69,12 +70,25 @@ fn checked<O: Output>(run: &Run, shape: DepthwiseShape, width: usize, kind: Kind
         }
         sum
     };
-    let maker = Maker { arena: &arena, rng, kind, bias: 1 << 20, shape: (width, columns) };
+    let maker = Maker { arena: &arena, rng, kind, bias: 1 << 20, shape: (height_out * width, columns) };
     let finish = maker.make(|| By::typical(rng, kind.scaling));
-    let mut out = Target::<O>::new(&arena, rng, (width, channels), layout);
-    Depthwise { shape, lines, line_step, first, weights, sums, zero_point, finish, out: out.view() }
-        .run(backend)
-        .unwrap();
+    let mut out = Target::<O>::new(&arena, rng, (height_out * width, channels), layout);
+    Depthwise {
+        shape,
+        lines,
+        line_step,
+        ring,
+        first,
+        down,
+        width,
+        weights,
+        sums,
+        zero_point,
+        finish,
+        out: out.view(),
+    }
+    .run(backend)
+    .unwrap();
     run.check_margins(&arena);
     out.check(run, &finish, sum);
 }
