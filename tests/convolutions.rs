@@ -299,6 +299,47 @@ fn depthwise_kernels_of_three_by_three_at_every_width() {
     }
 }
 
+/// What leaves vectors half empty: some pixels of a line come at once then, where they divide it.
+#[test]
+fn few_channels_at_every_width() {
+    let backends = backends();
+    let mut i = 0;
+    let mut check = |kind, image, kernel, stride, channels| {
+        let rounding = [Some(Rounding::DoubleAway), Some(Rounding::DoubleUp), None][i % 3];
+        let dest = [Dest::U8, Dest::I8, Dest::I32][i % 3];
+        let stage = Stage { axis: Axis::Columns, rounding, zero_point: true, bias: Size::Usual, ..Stage::PLAIN };
+        let problem = Problem {
+            kind,
+            signed: (i % 4 > 1, i % 2 > 0),
+            dest,
+            image,
+            kernel,
+            window: Window { stride, padding: Padding::Same, ..Window::default() },
+            groups: 1,
+            channels,
+            gaps: [Gaps::default(); 2],
+            stage,
+            zero_each: i % 5 == 0,
+            threads: 1 + i % 2,
+            seed: seed() + i as u64,
+        };
+        problem.check(&backends).unwrap_or_else(|error| panic!("{problem:?}: {error}"));
+        i += 1;
+    };
+    for outputs in [1, 2, 3, 4, 5, 8] {
+        for (kernel, stride, channels) in
+            [([3, 3], [1, 1], 3), ([3, 3], [2, 2], 3), ([2, 5], [1, 2], 4), ([1, 4], [1, 1], 5)]
+        {
+            check(Kind::Conv, [1, 5, 16 * stride[1]], kernel, stride, [channels, outputs]);
+        }
+    }
+    for channels in [2, 4, 8] {
+        for width in 1..=18 {
+            check(Kind::Depthwise, [1, 6, width], [3, 3], [1 + width / 2 % 2, 1], [channels, 1]);
+        }
+    }
+}
+
 #[test]
 fn transposed_convolutions_are_those_of_the_reference() {
     check(Kind::Transpose);
