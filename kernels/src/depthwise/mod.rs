@@ -453,14 +453,14 @@ unsafe fn on_registers<K: Microkernel, L: Lanes, F: Finisher<L>, const STRIDE: u
                     let mut edge = [0u8; MOST * 16];
                     let whole = rows == R && left >= L::N;
                     let (to, step) = if whole { (out.cast(), e.row_stride) } else { (edge.as_mut_ptr(), L::N) };
+                    let mut codes = [L::splat(0); R];
+                    for (code, sum) in codes.iter_mut().zip(sums) {
+                        *code = F::code(&common, L::add(sum, term), &columns, &F::row(e, 0));
+                    }
                     // Twice four pixels, of seven one twice.
                     for first in [0, R - 4] {
-                        let mut codes = [L::splat(0); 4];
-                        for (r, code) in codes.iter_mut().enumerate() {
-                            let x = L::add(sums[first + r], term);
-                            *code = F::code(&common, x, &columns, &F::row(e, 0));
-                        }
-                        L::store_codes(to.add(first * step), step, 4, codes, &clamp);
+                        let four = [codes[first], codes[first + 1], codes[first + 2], codes[first + 3]];
+                        L::store_codes(to.add(first * step), step, 4, four, &clamp);
                     }
                     for r in 0..if whole { 0 } else { rows } {
                         let (from, to) = (edge.as_ptr().add(r * L::N), out.add(r * e.row_stride).cast::<u8>());
