@@ -171,6 +171,12 @@ impl<L: Code, O: Element> Conv2d<L, O> {
         &self.groups
     }
 
+    /// Bytes of the packed weights: of all products, and of the one that makes some pixels a row, if there is one.
+    pub fn packed_bytes(&self) -> usize {
+        let merged = self.merged.iter().map(|merged| &merged.gemm);
+        self.groups.iter().chain(merged).map(|gemm| gemm.packed().as_bytes().len()).sum()
+    }
+
     /// The shape of the output for the shape of an input.
     ///
     /// # Errors

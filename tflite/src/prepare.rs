@@ -399,7 +399,7 @@ impl<'m> Preparing<'m> {
                 };
                 let layer = self.layer(Conv2d::<C, O>::new(&spec, &stages))?;
                 let workspace = self.layer(layer.workspace_bytes(threads))?;
-                let packed = layer.products().iter().map(|gemm| gemm.packed().as_bytes().len()).sum();
+                let packed = layer.packed_bytes();
                 let explanation =
                     layer.products().first().map_or("", |gemm| gemm.packed().backend().kernel()).to_owned();
                 let run: Run = Box::new(move |threads, inputs, out, workspace| {
