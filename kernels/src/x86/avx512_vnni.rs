@@ -12,8 +12,10 @@
 //! 256 cubed 94 and 94 %, 512 cubed 96 and 97 %, 12544 x 32 x 64 61 and 61 %. u8 out is 2-7 % faster with 14 x 32, whose
 //! narrower panels also waste less of an odd N; 6 x 64 is ahead by 1-2 % with int32 out and by 6 % at M = 1.
 //!
-//! Lost: a last tile that makes rows again rather than a lower one, 3 to 45 % from 15 to 196 rows; addresses of rows in an array, or in a vector that the compiler makes of them (`dot.rs` says how that is
-//! prevented), unless rows lie in windows; a finish that reads clamp and zero point again for every vector, 5-10 % of u8.
+//! Lost: a last tile that makes rows again rather than a lower one, 3 to 45 % from 15 to 196 rows; addresses of rows in an array,
+//! or in a vector that the compiler makes of them (`dot.rs` says how that is prevented), unless rows lie in windows; a finish that
+//! reads clamp and zero point again for every vector, 5-10 % of u8.
+
 use core::arch::x86_64::*;
 
 use crate::cpu::Features;
