@@ -1,5 +1,6 @@
 //! Convolution as a matrix product of the windows of an image.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 use core::slice;
@@ -65,7 +66,7 @@ impl<'a, W: Code> Conv2dSpec<'a, W> {
 pub struct Conv2d<L, O> {
     groups: Vec<Gemm<'static, O>>,
     /// The same of some pixels of a line at once, where one leaves vectors of the kernel half empty.
-    merged: Option<Merged<O>>,
+    merged: Option<Box<Merged<O>>>,
     kernel: [usize; 2],
     /// Input channels of a group.
     channels: usize,
@@ -156,7 +157,7 @@ impl<L: Code, O: Element> Conv2d<L, O> {
         }
         Ok(Self {
             groups,
-            merged: Merged::new(spec, stages)?,
+            merged: Merged::new(spec, stages)?.map(Box::new),
             kernel: [height, width],
             channels,
             window: spec.window,
