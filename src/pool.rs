@@ -47,7 +47,7 @@ pub struct RayonAwake(pub Duration);
 /// How long a thread takes to take a task, asleep or awake. On Emerald Rapids in a virtual machine, two empty tasks took 0.2 us from a
 /// thread of the pool whose other one was awake, and 1.4 from a thread beside it; of one that sleeps it is a guess.
 const ASLEEP: Duration = Duration::from_micros(20);
-const AWAKE: Duration = Duration::from_micros(2);
+const AWAKE: Duration = Duration::from_micros(1);
 
 /// Until when threads wait, in nanoseconds since [`clock`] began.
 static AWAKE_UNTIL: AtomicU64 = AtomicU64::new(0);

@@ -297,8 +297,9 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
         }
         let [height, width] = self.shape.kernel;
         let outputs = expected.iter().fold(1, |count: usize, size| count.saturating_mul(*size));
-        let threads = Few::new(threads, plan::depthwise_ns(outputs, height * width));
-        let lines = plan::strip(batch * out_height, threads.threads());
+        let nanoseconds = plan::depthwise_ns(outputs, height * width);
+        let threads = Few::new(threads, nanoseconds);
+        let lines = plan::strip(batch * out_height, threads.threads(), nanoseconds);
         let padded = Padded {
             input: input.bytes(),
             axes,

@@ -19,8 +19,9 @@ pub(crate) fn strips<O: Element>(
 ) -> Result<(), Error> {
     let [batch, height, ..] = out.shape();
     let outputs = out.shape().iter().fold(1, |count: usize, size| count.saturating_mul(*size));
-    let threads = Few::new(threads, plan::outputs_ns(outputs));
-    let lines = plan::strip(batch.saturating_mul(height), threads.threads());
+    let nanoseconds = plan::outputs_ns(outputs);
+    let threads = Few::new(threads, nanoseconds);
+    let lines = plan::strip(batch.saturating_mul(height), threads.threads(), nanoseconds);
     parallel::each(&threads, &Strips::new(out, lines), work)
 }
 
