@@ -27,6 +27,8 @@ coverage() { # TARGET
 
 show=all limit=3600 step core bash ci/run.sh
 limit=3600 step test-release-all cargo test --release --features rayon
+# What is left without SIMD; the rest of the library is the same.
+limit=3600 step scalar-only scalar_only test
 if aarch64_installed; then
     limit=3600 step aarch64-cortex-a53-all aarch64 cortex-a53 test
 else

@@ -106,6 +106,13 @@ fuzz_tflite() {
     cd tflite && fuzz "$@"
 }
 
+# CARGO_ARGUMENTS...: what is left without SIMD.
+scalar_only() {
+    local flag="--cfg zeropoint_scalar_only"
+    CARGO_TARGET_DIR=$target/scalar-only RUSTFLAGS=$flag RUSTDOCFLAGS=$flag ZEROPOINT_EXPECT=scalar \
+        ZEROPOINT_ONLY=scalar cargo "$@"
+}
+
 # CARGO_ARGUMENTS...: Miri sees a CPU without extensions: it is for what is plain Rust, the twins, the views, the split.
 miri() {
     MIRIFLAGS="-Zmiri-strict-provenance ${MIRIFLAGS-}" ZEROPOINT_EXPECT=scalar cargo +nightly miri test "$@"

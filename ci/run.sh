@@ -34,12 +34,6 @@ nostd() {
     for binary in kernels zeropoint; do "$target/nostd/release/$binary"; done
 }
 
-scalar_only() { # CARGO_ARGUMENTS...
-    local flag="--cfg zeropoint_scalar_only"
-    CARGO_TARGET_DIR=$target/scalar-only RUSTFLAGS=$flag RUSTDOCFLAGS=$flag ZEROPOINT_EXPECT=scalar \
-        ZEROPOINT_ONLY=scalar cargo "$@"
-}
-
 # Both packages, checked as they would be published, and neither over 200 kB.
 package() {
     local file both=(-p zeropoint-kernels -p zeropoint --allow-dirty) room=$target/package
@@ -110,8 +104,6 @@ here() {
     else
         skip callgrind "no valgrind or runner to be had"
     fi
-    # What is left without SIMD; the rest of the library is the same.
-    step scalar-only scalar_only test --test=check --test=golden --test=properties --test=layers_golden
     step nostd nostd
     if oldest_installed; then
         step oldest-compiler oldest check --workspace --features rayon
