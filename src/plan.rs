@@ -155,8 +155,13 @@ pub(crate) fn depthwise(mut candidates: impl Iterator<Item = Backend>) -> Option
 }
 
 /// Lines of so many bytes that depthwise convolutions copy before they multiply them.
-pub(crate) const fn ring(line: usize) -> usize {
-    RING / if line == 0 { 1 } else { line }
+pub(crate) fn ring(line: usize) -> usize {
+    RING / line.max(1)
+}
+
+/// Pixels of a line that a row of a convolution makes: as many as fill a vector with outputs.
+pub(crate) fn pixels(backend: Backend, outputs: usize) -> usize {
+    (backend.lanes() / outputs.max(1)).max(1)
 }
 
 /// Lines of output in a strip, of `lines` in all that threads share.

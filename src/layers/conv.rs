@@ -10,7 +10,7 @@ use zeropoint_kernels::{Code, Element, Error, TensorMut, TensorRef, ZeroPoint};
 use super::product::{Part, Product, Reads, room, workspace_bytes};
 use super::run;
 use super::window::{Axis, Window, limit};
-use crate::{Gemm, PackOptions, Stages, Threads, Workspace, packed};
+use crate::{Gemm, PackOptions, Stages, Threads, Workspace, packed, plan};
 
 /// What a convolution is made of, but for its output stages.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +88,7 @@ impl<O: Element> Merged<O> {
     fn new<W: Code>(spec: &Conv2dSpec<'_, W>, stages: &Stages<'_, O>) -> Result<Option<Self>, Error> {
         let [outputs, height, width, channels] = spec.weights.shape();
         let step = spec.window.stride[1];
-        let pixels = packed::kernel(1, outputs, spec.pack)?.lanes() / outputs.max(1);
+        let pixels = plan::pixels(packed::kernel(1, outputs, spec.pack)?, outputs);
         if spec.groups != 1 || pixels < 2 {
             return Ok(None);
         }

@@ -145,9 +145,9 @@ impl Gathered<'_> {
         (lines - 1) * down.stride + (down.kernel - 1) * down.dilation + 1
     }
 
-    /// What of an output from a pixel on, `most` lines at most, `bytes` have room for: whole lines, or pixels of one. `piece` codes
+    /// What of an output from pixel `x` of a line on, `most` lines at most, `bytes` have room for: whole lines, or pixels of one. `piece` codes
     /// of each line are read, maybe beyond it.
-    pub fn strip(&self, [_, _, x]: [usize; 3], most: usize, bytes: usize, piece: usize) -> Strip {
+    pub fn strip(&self, x: usize, most: usize, bytes: usize, piece: usize) -> Strip {
         let [down, across] = self.axes;
         let channels = self.channels();
         let bytes = bytes.saturating_sub(piece - across.kernel * channels);

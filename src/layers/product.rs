@@ -292,7 +292,7 @@ fn strips<O: Element>(
         let (line, x) = (pixel / across.output, pixel % across.output);
         let (image, y) = (line / down.output, line % down.output);
         let most = (m - row) / across.output;
-        let strip = windows.strip([image, y, x], most.min(down.output - y), room.len(), piece);
+        let strip = windows.strip(x, most.min(down.output - y), room.len(), piece);
         let Strip { lines, pixels, step } = strip;
         windows.copy(strip, [image, y, x], room);
         let (rows, channels) = (lines * pixels, windows.channels());
