@@ -173,7 +173,8 @@ impl Problem {
             (_, c) => tensorflow[c].gradients(x[i], dy[i]),
         };
         let expected_dx: Vec<_> = (0..len).map(|i| gains(i).0).collect();
-        let sums = reference::channel_sums(axis, len, |i| gains(i).1);
+        let units = |c: usize| form.map_or_else(|| reference::gradient_units(&grids[c], gradient), |_| [1.0; 2]);
+        let sums = reference::channel_sums(axis, len, |i| gains(i).1, units);
         for backend in backends() {
             let (name, backend) = (backend.kernel(), Some(backend));
             let fake = match form {

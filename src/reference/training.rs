@@ -24,7 +24,8 @@ pub fn fake_quant(grid: &Grid, x: f32) -> f32 {
     grid.scale() * (code - zero) as f32
 }
 
-/// What happens to the gradient dy of an element: dx, and what it adds to both sums.
+/// What happens to the gradient dy of an element: dx, and what it adds to both sums, the second of a learned step being counted in
+/// scales, [`gradient_units`].
 pub fn fake_quant_gradients(grid: &Grid, gradient: Gradient, x: f32, dy: f32) -> (f32, [f64; 2]) {
     if x.is_nan() {
         return (0.0, [0.0; 2]);
@@ -43,11 +44,16 @@ pub fn fake_quant_gradients(grid: &Grid, gradient: Gradient, x: f32, dy: f32) ->
     let dx = if below || above { 0.0 } else { dy };
     let n = (code.clamp(low, high) - zero) as f32;
     let sums = match gradient {
-        Gradient::Learned if below || above => [wide * f64::from(n), wide * -f64::from(grid.scale())],
+        Gradient::Learned if below || above => [wide * f64::from(n), -wide],
         Gradient::Learned => [wide * f64::from(n - x / grid.scale()), 0.0],
         _ => [if below { wide } else { 0.0 }, if above { wide } else { 0.0 }],
     };
     (dx, sums)
+}
+
+/// What the sums of [`fake_quant_gradients`] are multiplied by in the end.
+pub fn gradient_units(grid: &Grid, gradient: Gradient) -> [f64; 2] {
+    if gradient == Gradient::Learned { [1.0, grid.scale().into()] } else { [1.0; 2] }
 }
 
 /// TensorFlow's fake quantization of a range, in strict IEEE arithmetic.
@@ -122,8 +128,13 @@ fn floor(x: f32) -> f32 {
 }
 
 /// Sums over the elements of each channel, in the order that [`Gradients`](crate::training::Gradients) states; `gains` is what
-/// element i adds to both.
-pub fn channel_sums(axis: Axis, len: usize, gains: impl Fn(usize) -> [f64; 2]) -> Vec<[f32; 2]> {
+/// element i adds to both, `units` what those of a channel are multiplied by in the end.
+pub fn channel_sums(
+    axis: Axis,
+    len: usize,
+    gains: impl Fn(usize) -> [f64; 2],
+    units: impl Fn(usize) -> [f64; 2],
+) -> Vec<[f32; 2]> {
     let (channels, inner) = match axis {
         Axis::Tensor => (1, len.max(1)),
         Axis::Channels { channels, inner } => (channels, inner),
@@ -139,7 +150,11 @@ pub fn channel_sums(axis: Axis, len: usize, gains: impl Fn(usize) -> [f64; 2]) -
         let eight = |i: usize| s[i] + s[i + 8];
         let four = |i: usize| eight(i) + eight(i + 4);
         let two = |i: usize| four(i) + four(i + 2);
-        (two(0) + two(1)) as f32
+        two(0) + two(1)
     };
-    partial.iter().map(|[first, second]| [total(first), total(second)]).collect()
+    let sums = |(channel, [first, second]): (usize, &[_; 2])| {
+        let [first_unit, second_unit] = units(channel);
+        [(total(first) * first_unit) as f32, (total(second) * second_unit) as f32]
+    };
+    partial.iter().enumerate().map(sums).collect()
 }

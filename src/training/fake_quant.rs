@@ -241,13 +241,27 @@ impl FakeQuant {
                 dx[run.clone()].copy_from_slice(&dy[run]);
             }
         }
-        gradients.finish(self.axis, &self.empty);
+        gradients.finish(self);
         Ok(())
     }
 
     /// Sums of each kind that the kernel keeps.
     pub(crate) fn sums(&self) -> usize {
         self.kernel().sums()
+    }
+
+    /// What the sums of a channel are counted in.
+    pub(crate) fn units(&self, channel: usize) -> [f64; 2] {
+        let scales = &self.steps[0];
+        match self.gradient {
+            Gradient::Learned => [1.0, scales[channel * (scales.len() / self.axis.channels())].into()],
+            Gradient::Range | Gradient::Index => [1.0; 2],
+        }
+    }
+
+    /// Channels whose range is empty.
+    pub(crate) fn empty(&self) -> &[usize] {
+        &self.empty
     }
 
     fn kernel(&self) -> Kernel<'_> {

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use zeropoint_kernels::Error;
 
-use super::axis::{Axis, collect, equal};
+use super::axis::{collect, equal};
 use super::fake_quant::{FakeQuant, Gradient};
 use crate::packed::{Aligned, aligned};
 
@@ -14,8 +14,9 @@ const PARTIAL: usize = 16;
 /// Gradients of the parameters of a [`FakeQuant`], one a channel; made once, filled by each [`FakeQuant::backward`].
 ///
 /// A sum has the same bits on every backend. Of a tensor of outer x channels x inner, element (o, c, i) is added to partial sum `i % 16` of
-/// channel c, in order of o, then i; a whole tensor is one channel. Partial sums are 64-bit floats. Their sum is rounded once: of sixteen, each of the
-/// first eight gains the one eight behind it; of eight, four behind; and so on.
+/// channel c, in order of o, then i; a whole tensor is one channel. Partial sums are 64-bit floats. Their sum: of sixteen, each of the
+/// first eight gains the one eight behind it; of eight, four behind; and so on. That of dzero_point is then multiplied by the scale. The result is
+/// rounded once more, to a 32-bit float.
 ///
 /// ```
 /// use zeropoint::training::{FakeQuant, FakeQuantSpec, Gradient, Gradients, Grid, Levels};
@@ -75,29 +76,30 @@ impl Gradients {
         Ok([first, second])
     }
 
-    /// Adds up what the partial sums have; channels that are `empty` get nothing.
-    pub(crate) fn finish(&mut self, axis: Axis, empty: &[usize]) {
-        for (sums, partial) in self.sums.iter_mut().zip(&self.partial) {
-            let each = partial.len() / axis.channels();
-            for (sum, partial) in sums.iter_mut().zip(partial.chunks_exact(each)) {
-                *sum = total(partial);
+    /// Adds up what the partial sums have, each in units of its own; channels without a range get nothing.
+    pub(crate) fn finish(&mut self, fake: &FakeQuant) {
+        let channels = fake.axis().channels();
+        for (kind, (sums, partial)) in self.sums.iter_mut().zip(&self.partial).enumerate() {
+            let each = partial.len() / channels;
+            for (channel, (sum, partial)) in sums.iter_mut().zip(partial.chunks_exact(each)).enumerate() {
+                *sum = (total(partial) * fake.units(channel)[kind]) as f32;
             }
-            empty.iter().for_each(|channel| sums[*channel] = 0.0);
+            fake.empty().iter().for_each(|channel| sums[*channel] = 0.0);
         }
     }
 
     /// All zero: nothing was quantized.
     pub(crate) fn clear(&mut self, fake: &FakeQuant) -> Result<(), Error> {
         self.start(fake)?;
-        self.finish(fake.axis(), &[]);
+        self.finish(fake);
         Ok(())
     }
 }
 
 /// The sum of up to sixteen partial sums.
-fn total(partial: &[f64]) -> f32 {
+fn total(partial: &[f64]) -> f64 {
     if let [sum] = partial {
-        return *sum as f32;
+        return *sum;
     }
     let mut sums = [0.0; PARTIAL];
     sums.iter_mut().zip(partial).for_each(|(sum, partial)| *sum = *partial);
@@ -107,5 +109,5 @@ fn total(partial: &[f64]) -> f32 {
         low.iter_mut().zip(high).for_each(|(low, high)| *low += *high);
         half /= 2;
     }
-    sums[0] as f32
+    sums[0]
 }

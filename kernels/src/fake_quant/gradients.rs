@@ -6,7 +6,7 @@ use core::ops::Range;
 use super::{AHEAD, BLOCK, Back, Each, FakeQuantRun, Piece, Step, Steps, Work, before_line, nearest, put};
 use crate::lanes::Lanes;
 
-/// What an element gives: dx, and what the gains of both sums are made of.
+/// What an element gives: dx, and what both sums gain, the first by a product.
 #[derive(Clone, Copy)]
 pub(super) struct Parts {
     dx: f32,
@@ -20,15 +20,9 @@ pub(super) struct Parts {
 pub(super) trait Gradient {
     fn parts(x: f32, dy: f32, step: Step) -> Parts;
 
-    /// What both sums gain.
-    #[inline(always)]
-    fn gains(parts: Parts, _: f32) -> [f64; 2] {
-        [parts.first.into(), parts.second.into()]
-    }
-
     /// Adds what the elements of a block gain.
     #[inline(always)]
-    unsafe fn add<L: Lanes>(all: &Parts16, _: &[f32; BLOCK], [first, second]: &mut [[f64; BLOCK]; 2]) {
+    unsafe fn add<L: Lanes>(all: &Parts16, [first, second]: &mut [[f64; BLOCK]; 2]) {
         for i in 0..BLOCK {
             first[i] += f64::from(all.first[i]);
             second[i] += f64::from(all.second[i]);
@@ -87,18 +81,12 @@ impl Gradient for Learned {
         Parts { dx: only(dy, inside), first: only(dy, number), second: only(-dy, outside), by }
     }
 
-    /// Products of two 32-bit floats are exact in 64 bits.
     #[inline(always)]
-    fn gains(parts: Parts, scale: f32) -> [f64; 2] {
-        [f64::from(parts.first) * f64::from(parts.by), f64::from(parts.second) * f64::from(scale)]
-    }
-
-    #[inline(always)]
-    unsafe fn add<L: Lanes>(all: &Parts16, scale: &[f32; BLOCK], [first, second]: &mut [[f64; BLOCK]; 2]) {
+    unsafe fn add<L: Lanes>(all: &Parts16, [first, second]: &mut [[f64; BLOCK]; 2]) {
         // SAFETY: Features.
-        unsafe {
-            L::add_wide_products(first, &all.first, &all.by);
-            L::add_wide_products(second, &all.second, scale);
+        unsafe { L::add_wide_products(first, &all.first, &all.by) }
+        for (sum, gain) in second.iter_mut().zip(all.second) {
+            *sum += f64::from(gain);
         }
     }
 }
@@ -201,8 +189,7 @@ unsafe fn gains<L: Lanes, G: Gradient, S: Steps>(
             let Parts { dx, first, second, by } = G::parts(x[i], dy[i], steps.at(at + i));
             (all.dx[i], all.first[i], all.second[i], all.by[i]) = (dx, first, second, by);
         }
-        let scale = steps.scales(at);
-        G::add::<L>(&all, &scale, sums);
+        G::add::<L>(&all, sums);
         all.dx
     }
 }
@@ -234,9 +221,9 @@ unsafe fn gain<G: Gradient>(
     // SAFETY: our caller's: an element of each.
     unsafe {
         let parts = G::parts(*x.add(at), *dy.add(at), step);
-        let gains = G::gains(parts, step.scale);
         *dx.add(at) = parts.dx;
-        *first += gains[0];
-        *second += gains[1];
+        // Products of two 32-bit floats are exact in 64 bits.
+        *first += f64::from(parts.first) * f64::from(parts.by);
+        *second += f64::from(parts.second);
     }
 }

@@ -54,7 +54,7 @@ pub enum FakeGradient {
     Products,
     /// `half_away(x / scale)` in `first..=last` passes; the sums are of dy below, and above.
     Index,
-    /// The same passes; the sums are the gradients of the scale and of the zero point.
+    /// The same passes; the sums are the gradient of the scale, and that of the zero point divided by the scale.
     Learned,
 }
 
@@ -247,8 +247,6 @@ trait Steps: Copy {
     const EACH: bool;
     /// Those of element `i` of the run.
     unsafe fn at(self, i: usize) -> Step;
-    /// The scales of the block from element `i` on.
-    unsafe fn scales(self, i: usize) -> [f32; BLOCK];
 }
 
 /// The same for all.
@@ -258,11 +256,6 @@ impl Steps for Step {
     #[inline(always)]
     unsafe fn at(self, _: usize) -> Step {
         self
-    }
-
-    #[inline(always)]
-    unsafe fn scales(self, _: usize) -> [f32; BLOCK] {
-        [self.scale; BLOCK]
     }
 }
 
@@ -288,12 +281,6 @@ impl Steps for Each<'_> {
             first: of(first),
             last: of(last),
         }
-    }
-
-    #[inline(always)]
-    unsafe fn scales(self, i: usize) -> [f32; BLOCK] {
-        // SAFETY: FakeQuant: there are as many channels.
-        unsafe { self.0.scale.as_ptr().add(i).cast::<[f32; BLOCK]>().read_unaligned() }
     }
 }
 
