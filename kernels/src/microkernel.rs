@@ -24,7 +24,7 @@ pub struct Tile {
     pub lhs: *const u8,
     /// Elements from a lhs row to the next.
     pub lhs_member: usize,
-    /// How rows lie in an image, if they do, else null: `lhs` is a table of where they start then, `lhs_member` the bytes of an entry.
+    /// How rows lie in an image, if they do, else null: `lhs` is a table of where they start then, an entry of which has the size of `lhs_member` elements.
     pub windows: *const Windows,
     /// The first element of the rhs panel, or of the first of those that a tile covers.
     pub rhs: *const u8,
@@ -133,11 +133,13 @@ pub unsafe trait Microkernel: Sized + 'static {
     /// One block loop that calls the epilogue, instead of a loop with the epilogue inlined for each way to finish:
     /// much less code, for kernels that need not be fast.
     const ONE_LOOP: bool = false;
+    /// A depthwise loop for each way to finish, too. Of the kernels of a backend, whose lanes are the same, the first is enough.
+    const DEPTHWISE: bool = !Self::ONE_LOOP;
 
     /// For which ways to finish `enter_direct` is there.
     const DIRECT: Registers = Registers::Never;
 
-    /// Whether lhs rows may lie in [`Tile::windows`]. Lhs has contiguous members of one byte an element then.
+    /// Whether lhs rows may lie in [`Tile::windows`]. Lhs has contiguous members then.
     const WINDOWS: bool = false;
     /// Whether [`Tile::ahead`] is of use.
     const FETCHES: bool = false;

@@ -34,6 +34,8 @@ const fn seen(column: usize, tap: usize, [stride, rows]: [usize; 2]) -> Option<u
 /// A vector of channels of a tile.
 pub(super) struct Columns<'a, 'b> {
     run: &'a DepthwiseRun<'b>,
+    /// The line of the ring that the first tap sees.
+    first: usize,
     /// The first pixel of the tile, in the first line of the ring.
     from: *const u8,
     /// Of the first tap, of [`Columns::nr`] channels and more.
@@ -43,14 +45,15 @@ pub(super) struct Columns<'a, 'b> {
 }
 
 impl<'a, 'b> Columns<'a, 'b> {
-    /// Channels from `channel` on, a multiple of the lanes, of windows from the input's `pixel` on.
+    /// Channels from `channel` on, a multiple of the lanes, of windows from the `pixel` of a line of the ring on.
     #[inline(always)]
-    pub fn new<K: Microkernel>(run: &'a DepthwiseRun<'b>, pixel: usize, channel: usize) -> Self {
+    pub fn new<K: Microkernel>(run: &'a DepthwiseRun<'b>, first: usize, pixel: usize, channel: usize) -> Self {
         // A channel's pair of i16, or quad of i8.
         const GROUP: usize = 4;
         let panel = channel / K::NR * run.panel;
         Self {
             run,
+            first,
             from: run.lines.wrapping_add(pixel * run.shape.pixel + channel),
             weights: run.weights.wrapping_add(panel + channel % K::NR * GROUP),
             nr: K::NR,
@@ -61,7 +64,7 @@ impl<'a, 'b> Columns<'a, 'b> {
     /// The codes that tap line `y` sees.
     #[inline(always)]
     fn line(&self, y: usize) -> *const u8 {
-        let at = self.run.first + y * self.run.shape.dilation[0];
+        let at = self.first + y * self.run.shape.dilation[0];
         // Less than two rounds.
         let at = if at >= self.run.ring { at - self.run.ring } else { at };
         self.from.wrapping_add(at * self.run.line_step)

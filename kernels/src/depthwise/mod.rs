@@ -42,10 +42,11 @@ use crate::scatter::Staged;
 use crate::view::{MatMut, plus, times};
 use crate::ways::{Rest, WithFinisher, finish_tile, with_finisher};
 
-/// Output pixels of a tile, where lanes have few registers or a scratch tile is filled.
+/// Output pixels of a tile, and of a scratch tile.
 const ROWS: usize = 7;
-/// Where quads leave registers: eight pixels are twice four, as bytes are stored.
+/// The same where it suits the width of a line better: eight pixels are twice four, as bytes are stored.
 const MOST: usize = 8;
+const FEWEST: usize = 4;
 /// Columns of the widest panel.
 pub(crate) const WIDEST: usize = 64;
 
@@ -235,7 +236,7 @@ pub(crate) unsafe fn run<K: Microkernel>(run: &DepthwiseRun<'_>) {
     let plain = e.col_stride == 1 && matches!(e.finish.row_bias, PerRow::One(_));
     // SAFETY: our caller's clauses.
     unsafe {
-        if run.shape.is_common() && plain && !K::Lanes::RULE_AT_RUN_TIME {
+        if const { K::DEPTHWISE && !K::Lanes::RULE_AT_RUN_TIME } && run.shape.is_common() && plain {
             with_finisher::<K::Lanes, _>(e, Lines::<K>(run, PhantomData));
         } else {
             K::enter_depthwise::<Rest>(run);
@@ -249,22 +250,36 @@ pub(crate) unsafe fn run<K: Microkernel>(run: &DepthwiseRun<'_>) {
 /// As [`run`].
 #[inline(always)]
 pub(crate) unsafe fn lines<K: Microkernel, F: Finisher<K::Lanes>>(run: &DepthwiseRun<'_>) {
-    let mut line = *run;
-    for y in 0..run.count {
-        if y > 0 {
-            line.row += run.width;
-            line.first = (line.first + run.down) % run.ring;
-        }
+    // Quads wait for the next vector of channels of the same line; else all lines share what a vector of channels needs.
+    let together = if F::HOT && !(<K::Lanes as Lanes>::DOTS && run.quads) { run.count } else { 1 };
+    let mut some = DepthwiseRun { count: together, ..*run };
+    for _ in 0..run.count / together.max(1) {
         // SAFETY: our caller's clauses.
         unsafe {
             if !F::HOT {
-                tiles::<K>(&line);
-            } else if const { <K::Lanes as Lanes>::DOTS } && run.width.div_ceil(MOST) < run.width.div_ceil(ROWS) {
-                strided::<K, F, MOST>(&line);
+                tiles::<K>(&some);
             } else {
-                strided::<K, F, ROWS>(&line);
+                // A tile costs its pixels, and about two for what it prepares.
+                let cost = |rows: usize| run.width.div_ceil(rows) * (rows + 2);
+                let best = [ROWS, MOST, FEWEST].into_iter().min_by_key(|rows| cost(*rows));
+                match best {
+                    // Other outputs are rare.
+                    Some(MOST) if const { F::CODES } => strided::<K, F, MOST>(&some),
+                    Some(FEWEST) if const { F::CODES } => strided::<K, F, FEWEST>(&some),
+                    _ => strided::<K, F, ROWS>(&some),
+                }
             }
         }
+        (some.first, some.row) = (run.down_from(some.first), some.row + run.width);
+    }
+}
+
+impl DepthwiseRun<'_> {
+    /// The line of the ring that the next line of outputs begins with.
+    #[inline(always)]
+    fn down_from(&self, line: usize) -> usize {
+        let next = line + self.down;
+        if next < self.ring { next } else { next % self.ring }
     }
 }
 
@@ -299,45 +314,49 @@ unsafe fn on_registers<K: Microkernel, L: Lanes, F: Finisher<L>, const STRIDE: u
             let rows = R.min(run.width - x);
             let mut col = 0;
             while col < channels {
-                let at = Columns::new::<K>(run, x * STRIDE, col);
-                let sums = at.three::<L, STRIDE, R>(&mut quads);
                 let (term, columns) = (L::add(column_term::<L, F>(e, col), row_bias), F::columns(e, col));
-                let row = run.row + x;
-                let out = e.out.cast::<F::Out>().add(row * e.row_stride + col);
                 let left = channels - col;
-                if bytes {
-                    let mut edge = [0u8; MOST * 16];
-                    let whole = rows == R && left >= L::N;
-                    let (to, step) = if whole { (out.cast(), e.row_stride) } else { (edge.as_mut_ptr(), L::N) };
-                    let mut codes = [L::splat(0); R];
-                    for (code, sum) in codes.iter_mut().zip(sums) {
-                        *code = F::code(&common, L::add(sum, term), &columns, &F::row(e, 0));
-                    }
-                    // Twice four pixels, of seven one twice.
-                    for first in [0, R - 4] {
-                        let four = [codes[first], codes[first + 1], codes[first + 2], codes[first + 3]];
-                        L::store_codes(to.add(first * step), step, 4, four, &clamp);
-                    }
-                    for r in 0..if whole { 0 } else { rows } {
-                        let (from, to) = (edge.as_ptr().add(r * L::N), out.add(r * e.row_stride).cast::<u8>());
-                        if left >= L::N {
-                            to.copy_from_nonoverlapping(from, L::N);
-                        } else {
-                            copy_few(from, to, left);
+                let (mut line, mut row) = (run.first, run.row + x);
+                for _ in 0..run.count {
+                    let at = Columns::new::<K>(run, line, x * STRIDE, col);
+                    let sums = at.three::<L, STRIDE, R>(&mut quads);
+                    let out = e.out.cast::<F::Out>().add(row * e.row_stride + col);
+                    if bytes {
+                        let mut edge = [0u8; MOST * 16];
+                        let whole = rows == R && left >= L::N;
+                        let (to, step) =
+                            if whole { (out.cast(), e.row_stride) } else { (edge.as_mut_ptr(), L::N) };
+                        let mut codes = [L::splat(0); R];
+                        for (code, sum) in codes.iter_mut().zip(sums) {
+                            *code = F::code(&common, L::add(sum, term), &columns, &F::row(e, 0));
+                        }
+                        // Twice four pixels, of fewer than eight some twice.
+                        for first in [0, R - 4].into_iter().take(if R == 4 { 1 } else { 2 }) {
+                            let four = [codes[first], codes[first + 1], codes[first + 2], codes[first + 3]];
+                            L::store_codes(to.add(first * step), step, 4, four, &clamp);
+                        }
+                        for r in 0..if whole { 0 } else { rows } {
+                            let (from, to) = (edge.as_ptr().add(r * L::N), out.add(r * e.row_stride).cast::<u8>());
+                            if left >= L::N {
+                                to.copy_from_nonoverlapping(from, L::N);
+                            } else {
+                                copy_few(from, to, left);
+                            }
+                        }
+                    } else {
+                        for (r, sum) in sums.into_iter().enumerate().take(rows) {
+                            let (sum, row) = (L::add(sum, term), F::row(e, row + r));
+                            let to = out.add(r * e.row_stride);
+                            if left >= L::N {
+                                F::put(&common, sum, &columns, &row, to);
+                            } else {
+                                let mut edge = [F::Out::default(); 16];
+                                F::put(&common, sum, &columns, &row, edge.as_mut_ptr());
+                                copy_few(edge.as_ptr(), to, left);
+                            }
                         }
                     }
-                } else {
-                    for (r, sum) in sums.into_iter().enumerate().take(rows) {
-                        let (sum, row) = (L::add(sum, term), F::row(e, row + r));
-                        let to = out.add(r * e.row_stride);
-                        if left >= L::N {
-                            F::put(&common, sum, &columns, &row, to);
-                        } else {
-                            let mut edge = [F::Out::default(); 16];
-                            F::put(&common, sum, &columns, &row, edge.as_mut_ptr());
-                            copy_few(edge.as_ptr(), to, left);
-                        }
-                    }
+                    (line, row) = (run.down_from(line), row + run.width);
                 }
                 col += L::N;
             }
@@ -366,7 +385,7 @@ unsafe fn tiles<K: Microkernel>(run: &DepthwiseRun<'_>) {
             while col < channels {
                 let mut v = 0;
                 while v < K::NR && col + v < channels {
-                    let at = Columns::new::<K>(run, x * stride, col + v);
+                    let at = Columns::new::<K>(run, run.first, x * stride, col + v);
                     match stride {
                         1 if run.quads => {
                             at.keep::<K::Lanes, ROWS>(at.three::<K::Lanes, 1, ROWS>(&mut quads), rows, acc.add(v))

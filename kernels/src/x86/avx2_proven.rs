@@ -49,6 +49,7 @@ unsafe impl Microkernel for Avx2Proven {
     const RHS: Panel = Panel { width: NR, group: 4, elem: Elem::I8 };
     const PROOF: Option<Proof> = Some(Proof::Strips);
     type Lanes = YmmLanes<false>;
+    const DEPTHWISE: bool = false;
     type Gather = BytesGather<false>;
 
     #[inline(always)]

@@ -48,6 +48,7 @@ unsafe impl<const ROWS: usize, const V: usize> Microkernel for Avx512Vnni<ROWS, 
     const LHS: Panel = Panel { width: ROWS, group: Panel::ROWS, elem: Elem::U8 };
     const RHS: Panel = Panel { width: if V == 1 { 16 } else { WIDTH }, group: 4, elem: Elem::I8 };
     type Lanes = ZmmLanes<true>;
+    const DEPTHWISE: bool = ROWS == 14;
     type Gather = BytesGather<true>;
 
     dot_entries!("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni", ROWS, V);
