@@ -230,7 +230,13 @@ unsafe fn roads<K: Microkernel, E: Packed>(run: &PackRun, panel: &Panel) {
 /// Packs contiguous members from contiguous codes.
 #[inline(always)]
 unsafe fn rows<K: Microkernel, E: Packed>(run: &PackRun, step: usize) {
-    let PackRun { source: Source { mut codes, member_stride, signed, .. }, members, k, padded_k, .. } = *run;
+    let PackRun {
+        source: Source { mut codes, member_stride, signed, .. }, mut members, mut k, mut padded_k, ..
+    } = *run;
+    // Members without gaps on both sides are one.
+    if run.sums.is_null() && [member_stride, padded_k, step] == [k; 3] {
+        (k, padded_k, members) = (k * members, k * members, members.min(1));
+    }
     let mut out = run.out.cast::<E>();
     // SAFETY: the clauses of `pack`.
     unsafe {
