@@ -295,7 +295,7 @@ pub(crate) fn kernel(k: usize, n: usize, options: PackOptions) -> Result<Backend
     options.backend.map_or_else(chosen, Ok)
 }
 
-/// Packs for a kernel; absorbs the zero point if that leaves at most `most` outliers.
+/// Packs for a kernel; absorbs zero points where weights have 16 bits, or if that leaves at most `most` outliers, but none if that is `None`.
 fn pack_for<C: Code>(
     backend: Backend,
     rhs: Quantized<'_, C>,
@@ -307,12 +307,14 @@ fn pack_for<C: Code>(
     let (k, n) = (codes.rows(), codes.cols());
     let (argument, (low, high)) = (if side == Side::Rhs { "rhs" } else { "lhs" }, C::RANGE);
     zero_point.check(argument, n, low, high)?;
-    // Packing moves codes, so zero points move with them.
-    let offset = backend.rhs().elem.offset(C::SIGNED);
     let mut header = Header { backend, side, zeros: false, zero_point: 0, outliers: 0, k, n };
+    if backend.rhs().elem == Elem::I16 && most.is_some() {
+        return write(header, codes, zero_point, &[], effort);
+    }
     match zero_point {
         ZeroPoint::Each(_) => header.zeros = true,
-        ZeroPoint::One(zero) => header.zero_point = zero + offset,
+        // Packing moves codes, so zero points move with them.
+        ZeroPoint::One(zero) => header.zero_point = zero + backend.rhs().elem.offset(C::SIGNED),
     }
     if let ZeroPoint::One(zero) = zero_point
         && header.zero_point != 0
@@ -321,10 +323,10 @@ fn pack_for<C: Code>(
     {
         header.zero_point = 0;
         header.outliers = outliers.len() as u32;
-        return write(header, MatRef::row_major(&differences, k, n)?, None, &outliers, effort);
+        let codes = MatRef::row_major(&differences, k, n)?;
+        return write(header, codes, ZeroPoint::One(0), &outliers, effort);
     }
-    let zeros = if let ZeroPoint::Each(values) = zero_point { Some((values, offset)) } else { None };
-    write(header, codes, zeros, &[], effort)
+    write(header, codes, zero_point, &[], effort)
 }
 
 /// Weights less their zero point as i8, row-major, and what does not fit, if that is no more than `most`; `None` as
@@ -351,11 +353,12 @@ fn absorbed<C: Code>(codes: MatRef<'_, C>, zero: i32, most: usize) -> Option<(Ve
     Some((differences, outliers))
 }
 
-/// The blob: the weights of a header packed, with the zero points of columns and what to raise them by, and outliers.
+/// The blob: the weights of a header packed, with outliers, and with zero points if the header has them; else they are taken from weights
+/// of 16 bits.
 fn write<C: Code>(
     header: Header,
     codes: MatRef<'_, C>,
-    zeros: Option<(&[i32], i32)>,
+    zero_point: ZeroPoint<'_>,
     outliers: &[Outlier],
     effort: Effort,
 ) -> Result<Packed<'static>, Error> {
@@ -365,12 +368,19 @@ fn write<C: Code>(
     let (head, panels) = blob.split_at_mut(layout.panels);
     let sums = numbers_mut::<i32>("sums", &mut head[layout.sums..], n)?;
     backend.pack_with(Side::Rhs, codes, panels, Some(&mut *sums), effort)?;
+    let taken = !header.zeros && header.zero_point == 0 && !matches!(zero_point, ZeroPoint::One(0));
+    if taken && backend.rhs().elem == Elem::I16 {
+        backend.absorb(zero_point, header.k, panels, sums)?;
+    }
     let shares = backend.verify(n, header.k, panels)?;
     for outlier in outliers {
         let sum = &mut sums[outlier.col as usize];
         *sum = sum.wrapping_add(outlier.residual);
     }
-    if let Some((values, offset)) = zeros {
+    if header.zeros
+        && let ZeroPoint::Each(values) = zero_point
+    {
+        let offset = backend.rhs().elem.offset(C::SIGNED);
         let to = numbers_mut::<i32>("zero points", &mut head[layout.zeros..], n)?;
         for (to, value) in to.iter_mut().zip(values) {
             *to = value + offset;

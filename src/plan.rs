@@ -18,6 +18,9 @@ const STRIP: usize = 32 << 10;
 /// Bytes of lines that depthwise convolutions copy at a time. On Zen 4, all of a small network: 8 KiB 46.0 us, 16 44.5, 32 43.3, 64
 /// 43.5; with no more than one line of outputs sees, 52.
 const RING: usize = 32 << 10;
+/// K times N up to which reading windows in place saves more than a proof. Zen 3, bell-shaped weights, us: 144 x 16 54 to 37, 144 x 32 36.8 to
+/// 35.1, 288 x 64 17.0 to 17.1, 576 x 64 32.9 to 34.0.
+const BEFORE_PROOF: usize = 20 << 10;
 /// Bytes of packed rhs that count as small.
 const RHS_IN_L1: usize = 16 << 10;
 /// Bytes of a rhs panel, or of a piece of it, that rows of lhs pass: more would crowd lhs out of L2.
@@ -159,9 +162,9 @@ pub(crate) fn ring(line: usize) -> usize {
     RING / line.max(1)
 }
 
-/// Pixels of a line that a row of a convolution makes: as many as fill a vector with outputs.
+/// Pixels of a line that a row of a convolution makes: as many as fill a tile with outputs.
 pub(crate) fn pixels(backend: Backend, outputs: usize) -> usize {
-    (backend.lanes() / outputs.max(1)).max(1)
+    (backend.nr() / outputs.max(1)).max(1)
 }
 
 /// Lines of output in a strip, of `lines` in all that threads share.
@@ -244,6 +247,11 @@ pub(crate) fn gathered(backend: Backend, step: usize, most: usize) -> usize {
 pub(crate) fn windows_pay(kernel: [usize; 2], stride: [usize; 2], [line, padded]: [usize; 2]) -> bool {
     let area = |[a, b]: [usize; 2]| a.saturating_mul(b);
     area(kernel) > area(stride) && padded.saturating_mul(2) <= line.saturating_mul(3)
+}
+
+/// Whether windows of `k` codes that are read in place by a kernel without a proof, for `n` columns, beat gathered ones that might have one.
+pub(crate) const fn windows_beat_proof(k: usize, n: usize) -> bool {
+    k.saturating_mul(n) <= BEFORE_PROOF
 }
 
 /// Bytes of lines that are copied at a time, where what one window sees takes so many.

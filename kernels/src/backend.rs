@@ -74,7 +74,7 @@ pub const fn describe<K: Microkernel>() -> Row {
         Some(Proof::Strips) => assert!(K::NR == strips::PANEL && K::K_STEP == strips::BLOCK),
         Some(Proof::Pairs) => assert!(K::RHS.group == pairs::STEP && K::RHS.elem.size() == 1),
     }
-    assert!(!K::WINDOWS || (K::LHS.is_rows() && K::LHS.elem.size() == 1 && K::PROOF.is_none() && !K::ACROSS));
+    assert!(!K::WINDOWS || (K::LHS.is_rows() && K::PROOF.is_none() && !K::ACROSS));
     assert!(K::BESIDE > 0 && K::BESIDE <= K::MR);
     assert!(K::RHS.is_rows() || K::K_STEP.is_multiple_of(K::RHS.group));
     let squares = K::Gather::N;

@@ -226,8 +226,8 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
             let lhs = if in_place && windows.is_none() { run.lhs.member(block).codes } else { packed };
             let mut lhs_strides = K::LHS.strides(run.plan.padded_k);
             if let Some(windows) = windows {
-                windows.write(run.lhs.codes, block, block_m, packed.cast());
-                lhs_strides.member = size_of::<*const u8>();
+                windows.write(run.lhs.codes, lhs_size, [block, block_m], packed.cast());
+                lhs_strides.member = size_of::<*const u8>() / lhs_size;
             } else if in_place {
                 lhs_strides.member = run.lhs.member_stride;
             }
@@ -319,7 +319,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                                 let at = at_of(k);
                                 for r in 0..rows {
                                     let code = if let Some(windows) = windows {
-                                        K::LHS.elem.read(windows.at(lhs, row + r, k), 0)
+                                        windows.read(K::LHS.elem, lhs, row + r, k)
                                     } else {
                                         K::LHS.elem.read(lhs, at + r * lhs_strides.member)
                                     };

@@ -4,23 +4,25 @@ use crate::{Code, Error};
 
 mod sealed {
     pub trait Sealed {}
+    impl Sealed for i16 {}
     impl Sealed for i32 {}
     impl Sealed for f32 {}
     impl Sealed for crate::Outlier {}
 }
 
-/// A number of four bytes that may have any bits, or a few of them: `i32`, `f32`, [`Outlier`](crate::Outlier).
+/// A number that may have any bits, or a few of them: `i16`, `i32`, `f32`, [`Outlier`](crate::Outlier).
 pub trait Number: sealed::Sealed + Copy + 'static {}
+impl Number for i16 {}
 impl Number for i32 {}
 impl Number for f32 {}
 impl Number for crate::Outlier {}
 
 fn check<T: Number>(argument: &'static str, start: usize, len: usize, count: usize) -> Result<(), Error> {
-    let room = if start.is_multiple_of(4) { len / size_of::<T>() } else { 0 };
+    let room = if start.is_multiple_of(align_of::<T>()) { len / size_of::<T>() } else { 0 };
     if room < count { Err(Error::Length { argument, expected: count, got: room }) } else { Ok(()) }
 }
 
-/// The first `count` numbers in `bytes`, which must be aligned to four bytes.
+/// The first `count` numbers in `bytes`, which must be aligned for them.
 ///
 /// # Errors
 /// [`Error::Length`] if there are fewer, or if they are not aligned.

@@ -10,11 +10,9 @@ mod sealed {
 }
 
 /// A type of operand codes: `u8` or `i8`.
-pub trait Code: sealed::Sealed + Copy + Send + Sync + Into<i32> + 'static {
+pub trait Code: Element + Into<i32> {
     /// Whether codes are two's complement.
     const SIGNED: bool;
-    /// Smallest and largest code.
-    const RANGE: (i32, i32) = if Self::SIGNED { (-128, 127) } else { (0, 255) };
     /// The code of the low bits of a number.
     fn low_bits(number: i32) -> Self;
 }

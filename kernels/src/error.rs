@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::backend;
+use crate::element::Dest;
 
 /// What was wrong with the arguments of a call.
 ///
@@ -224,8 +225,8 @@ pub enum Error {
         argument: &'static str,
         /// The kernel, [`crate::Backend::kernel`].
         kernel: &'static str,
-        /// Whether they are i8.
-        signed: bool,
+        /// Their type.
+        codes: Dest,
     },
     /// Packed weights of another backend, kernel, shape, side, or format.
     Packed {
@@ -331,9 +332,8 @@ impl fmt::Display for Error {
                 write!(f, "backend: {name:?} {why}; available:")?;
                 backend::names(backend::available()).try_for_each(|name| write!(f, " {name}"))
             }
-            Self::InPlace { argument, kernel, signed } => {
-                let codes = if signed { "i8" } else { "u8" };
-                write!(f, "{argument}: {kernel} does not read windows of {codes} codes")
+            Self::InPlace { argument, kernel, codes } => {
+                write!(f, "{argument}: {kernel} does not read windows of {codes:?} codes")
             }
             Self::Packed { argument, expected, got } => {
                 write!(f, "packed: {argument} should be {expected}, but is {got}")

@@ -6,6 +6,7 @@ use crate::block::{BlockRun, Plan};
 use crate::element::{Code, Dest, Element};
 use crate::finish::{Epilogue, Finish, FloatBias, PerRow, Scale};
 use crate::packing::{Side, Source};
+use crate::panel::Elem;
 use crate::parts::{check_aligned, check_aligned_to, panel_align};
 use crate::view::{MatMut, MatRef, Quantized, ZeroPoint, plus, times};
 use crate::windows::{Windows, WindowsRef};
@@ -257,21 +258,26 @@ impl<L: Code> Rows for Quantized<'_, L> {
     }
 }
 
-impl<L: Code> sealed::Sealed for WindowsRef<'_, L> {}
-impl<L: Code> Rows for WindowsRef<'_, L> {
+impl<L: Element> sealed::Sealed for WindowsRef<'_, L> {}
+impl<L: Element> Rows for WindowsRef<'_, L> {
     fn lhs(&self, plan: &Plan, k: usize, m: usize) -> Result<LhsRun<'_>, Error> {
         let (backend, windows, zero) = (plan.backend, &self.windows, self.zero_point);
         if (windows.rows, self.k()) != (m, k) {
             return Err(Error::Shape { argument: "lhs", expected: (m, k), got: (windows.rows, self.k()) });
         }
-        if !backend.reads_windows() || backend.lhs().elem.offset(L::SIGNED) != 0 {
-            return Err(Error::InPlace { argument: "lhs", kernel: backend.kernel(), signed: L::SIGNED });
+        let suits = match backend.lhs().elem {
+            Elem::U8 => L::DEST == Dest::U8,
+            Elem::I8 => L::DEST == Dest::I8,
+            Elem::I16 => L::DEST == Dest::I16,
+        };
+        if !backend.reads_windows() || !suits {
+            return Err(Error::InPlace { argument: "lhs", kernel: backend.kernel(), codes: L::DEST });
         }
         if !windows.piece.is_multiple_of(backend.k_step()) {
             return Err(Error::Divisor { argument: "k_step", value: backend.k_step(), of: windows.piece });
         }
-        let source =
-            Source { codes: self.codes.cast(), member_stride: windows.row_stride, k_stride: 1, signed: L::SIGNED };
+        let signed = L::DEST == Dest::I8;
+        let source = Source { codes: self.codes.cast(), member_stride: windows.row_stride, k_stride: 1, signed };
         Ok(LhsRun { source, in_place: m, windows: Some(windows), zeros: PerRow::One(zero), zero, offset: 0 })
     }
 }

@@ -3,15 +3,17 @@
 
 use crate::backend::{Backend, Row};
 use crate::block::{Blocking, Plan, Room};
+use crate::bytes::numbers_mut;
 use crate::element::{Code, Element};
 use crate::error::{Error, Name};
 use crate::finish::{Epilogue, Finish, PerRow, RowTerms, TileAt};
 use crate::matching::Effort;
 use crate::microkernel::Tile;
 use crate::packing::{PackRun, Side, Source};
+use crate::panel::Elem;
 use crate::proof::Shares;
 use crate::scatter::staged_rows;
-use crate::view::{MatMut, MatRef, plus, times};
+use crate::view::{MatMut, MatRef, ZeroPoint, plus, times};
 
 /// Checks the start and length of memory that kernels want aligned to 64 bytes.
 pub(crate) fn check_aligned(argument: &'static str, memory: &[u8], needed: usize) -> Result<(), Error> {
@@ -235,6 +237,45 @@ impl Backend {
         };
         // SAFETY: Features: `self` exists. Source: the view was checked. Room: checked above.
         unsafe { (self.row().pack)(&run) };
+        Ok(())
+    }
+
+    /// Takes zero points, one or one a column, from packed columns of `k` codes and from their sums: products need no sums of rows for
+    /// them then. Only columns of 16 bits have room for what is left.
+    ///
+    /// # Errors
+    /// [`Error::ZeroPoint`]; [`Error::Length`] if there are fewer bytes, or columns are of 8 bits; [`Error::Overflow`].
+    pub fn absorb(
+        self,
+        zero_point: ZeroPoint<'_>,
+        k: usize,
+        panels: &mut [u8],
+        sums: &mut [i32],
+    ) -> Result<(), Error> {
+        let (rhs, n, padded_k) = (self.rhs(), sums.len(), self.padded_k(k)?);
+        zero_point.check("rhs", n, -255, 255)?;
+        let bytes = self.packed_bytes(Side::Rhs, n, k)?;
+        let room = if rhs.elem == Elem::I16 { panels.len() } else { 0 };
+        let length = Error::Length { argument: "packed", expected: bytes, got: room };
+        let panels = panels.get_mut(..bytes).filter(|_| room >= bytes).ok_or(length)?;
+        let codes = numbers_mut::<i16>("packed", panels, bytes / size_of::<i16>())?;
+        let strides = rhs.strides(padded_k);
+        for (panel, sums) in sums.chunks_mut(rhs.width).enumerate() {
+            let zero = |w: usize| match zero_point {
+                ZeroPoint::One(zero) => zero,
+                ZeroPoint::Each(zeros) => zeros[panel * rhs.width + w],
+            };
+            let codes = &mut codes[panel * strides.panel..];
+            for k in 0..k {
+                for w in 0..sums.len() {
+                    let code = &mut codes[strides.offset(w, k)];
+                    *code = code.wrapping_sub(zero(w) as i16);
+                }
+            }
+            for (w, sum) in sums.iter_mut().enumerate() {
+                *sum = sum.wrapping_sub(zero(w).wrapping_mul(k as i32));
+            }
+        }
         Ok(())
     }
 

@@ -129,6 +129,17 @@ unsafe fn window_sums<K: Microkernel>(
         // SAFETY: Job: `lhs` has these rows; both vectors have room for `block_rows`.
         unsafe {
             let to = sums.add(row - first);
+            if K::LHS.elem.size() > 1 {
+                let all = run.lhs_run(row, members, core::ptr::null_mut(), to);
+                for i in 0..members {
+                    let at = |k: usize| start + i * row_stride + k / piece * piece_stride + k % piece;
+                    let codes = (0..pieces * piece).map(|k| K::LHS.elem.read(run.lhs.codes, at(k)));
+                    let sum = codes.fold(0i32, i32::wrapping_add);
+                    *to.add(i) = sum.wrapping_mul(all.factor).wrapping_add(all.constant);
+                }
+                row += members;
+                continue;
+            }
             for i in 0..pieces {
                 let codes = run.lhs.codes.wrapping_add(start + i * piece_stride);
                 let all = run.lhs_run(row, members, core::ptr::null_mut(), if i == 0 { to } else { room });

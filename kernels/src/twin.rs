@@ -40,7 +40,7 @@ unsafe impl<S: Shape> Microkernel for Twin<S> {
     type Lanes = S::Lanes;
     type Gather = NoGather;
     const ONE_LOOP: bool = true;
-    const WINDOWS: bool = S::GROUPS.0 == Panel::ROWS && S::ELEMS.0.size() == 1;
+    const WINDOWS: bool = S::GROUPS.0 == Panel::ROWS;
 
     #[inline(always)]
     unsafe fn tile(tile: Tile) {
@@ -55,7 +55,7 @@ unsafe impl<S: Shape> Microkernel for Twin<S> {
                     let mut sum = if tile.add { *acc } else { 0 };
                     for k in 0..tile.k {
                         let a = if let Some(windows) = tile.windows.as_ref() {
-                            Self::LHS.elem.read(windows.at(tile.lhs, i, k), 0)
+                            windows.read(Self::LHS.elem, tile.lhs, i, k)
                         } else {
                             Self::LHS.elem.read(tile.lhs, lhs.offset(i, k))
                         };

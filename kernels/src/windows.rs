@@ -3,7 +3,8 @@
 use core::marker::PhantomData;
 
 use crate::Error;
-use crate::element::Code;
+use crate::element::Element;
+use crate::panel::Elem;
 use crate::view::{plus, times};
 
 /// How rows of lhs lie in an image: row `r` starts at `r / line * line_stride + r % line * row_stride`, and its code `k` lies
@@ -44,7 +45,8 @@ impl Windows {
     }
 }
 
-/// [`Windows`] on codes, and their zero point: the lhs of a [`crate::Job`].
+/// [`Windows`] on codes, and their zero point: the lhs of a [`crate::Job`]. Codes are of the type that the kernel multiplies, [`crate::Panel::elem`] of
+/// [`crate::Backend::lhs`]: `u8`, `i8`, or either of them widened to `i16`.
 ///
 /// ```
 /// use zeropoint_kernels::{Windows, WindowsRef};
@@ -70,7 +72,7 @@ unsafe impl<L: Sync> Send for WindowsRef<'_, L> {}
 // SAFETY: as above.
 unsafe impl<L: Sync> Sync for WindowsRef<'_, L> {}
 
-impl<'a, L: Code> WindowsRef<'a, L> {
+impl<'a, L: Element> WindowsRef<'a, L> {
     /// Windows on `codes`.
     ///
     /// # Errors
@@ -114,17 +116,18 @@ impl Windows {
     /// The code of a row of a tile at a k; `table` says where its rows start.
     ///
     /// # Safety
-    /// There are the row and the k.
+    /// There are the row and the k, of such elements.
     #[inline(always)]
-    pub(crate) unsafe fn at(&self, table: *const u8, row: usize, k: usize) -> *const u8 {
+    pub(crate) unsafe fn read(&self, elem: Elem, table: *const u8, row: usize, k: usize) -> i32 {
+        let at = k / self.piece * self.piece_stride + k % self.piece;
         // SAFETY: our caller's.
-        unsafe { Self::start(table, row).add(k / self.piece * self.piece_stride + k % self.piece) }
+        unsafe { elem.read(Self::start(table, row), at) }
     }
 
     /// Where a row of a tile starts.
     ///
     /// # Safety
-    /// As [`Windows::at`].
+    /// As [`Windows::read`].
     #[inline(always)]
     pub(crate) unsafe fn start(table: *const u8, row: usize) -> *const u8 {
         // SAFETY: our caller's.
@@ -134,10 +137,20 @@ impl Windows {
     /// Writes where the rows of a block start, `count` from `first` on, to a table, which is the lhs of a tile then.
     ///
     /// # Safety
-    /// `table` has room for them; `codes` are those of the windows.
-    pub(crate) unsafe fn write(&self, codes: *const u8, first: usize, count: usize, table: *mut *const u8) {
-        let Self { line, row_stride, line_stride, .. } = *self;
-        let (mut start, mut left) = (first / line * line_stride + first % line * row_stride, line - first % line);
+    /// `table` has room for them; `codes` are those of the windows, of `size` bytes each.
+    pub(crate) unsafe fn write(
+        &self,
+        codes: *const u8,
+        size: usize,
+        [first, count]: [usize; 2],
+        table: *mut *const u8,
+    ) {
+        let line = self.line;
+        let (row_stride, line_stride) = (self.row_stride.wrapping_mul(size), self.line_stride.wrapping_mul(size));
+        let (mut start, mut left) = (
+            (first / line).wrapping_mul(line_stride).wrapping_add((first % line).wrapping_mul(row_stride)),
+            line - first % line,
+        );
         for i in 0..count {
             // SAFETY: our caller's.
             unsafe { *table.add(i) = codes.wrapping_add(start) };

@@ -16,8 +16,8 @@ use common::stage::{Axis, Kind, Scaling};
 use common::tiles::{Tiled, tiled};
 use common::{Arena, Place, Rng, Run, backends, walk};
 use zeropoint_kernels::{
-    Blocking, Code, Dest, Elem, Error, FakeForm, FakeGradient, FakeQuant, Finish, Job, MatMut, MatRef, Multiplier,
-    Operation, Outliers, Pairwise, Rounding, Scale, Side, Weights, Windows, WindowsRef, ZeroPoint,
+    Blocking, Dest, Elem, Element, Error, FakeForm, FakeGradient, FakeQuant, Finish, Job, MatMut, MatRef,
+    Multiplier, Operation, Outliers, Pairwise, Rounding, Scale, Side, Weights, Windows, WindowsRef, ZeroPoint,
 };
 
 /// The largest K whose sums no operands can wrap: 33,025 * 255 * 255 < 2^31.
@@ -202,11 +202,11 @@ fn windows() {
 /// Windows that a kernel cannot read are an error.
 #[test]
 fn windows_refuse() {
-    fn refused<L: Code>(run: &Run, piece: usize) -> Option<Error> {
+    fn refused<L: Element + Default>(run: &Run, piece: usize) -> Option<Error> {
         let (backend, arena) = (run.backend, Arena::new(run.place));
         let windows =
             Windows { rows: 1, line: 1, row_stride: 0, line_stride: 0, pieces: 1, piece, piece_stride: 0 };
-        let image = arena.slice(piece, |_| L::low_bits(1));
+        let image = arena.slice(piece, |_| L::default());
         let lhs = WindowsRef::new(image, windows, 0).unwrap();
         let plan = backend.plan(1, piece, Blocking::of_rows(1)).unwrap();
         let panels = arena.lines(backend.packed_bytes(Side::Rhs, 1, piece).unwrap(), |_| 0u8);
@@ -222,17 +222,16 @@ fn windows_refuse() {
     }
     walk("windows_refuse", Place::Heap, |run| {
         let (backend, step) = (run.backend, run.backend.k_step());
-        for (signed, error) in [(false, refused::<u8>(run, step)), (true, refused::<i8>(run, step))] {
-            let read = backend.reads_windows() && signed == (backend.lhs().elem == Elem::I8);
+        let by = [Elem::U8, Elem::I8, Elem::I16].into_iter();
+        let by = by.zip([refused::<u8>, refused::<i8>, refused::<i16>]);
+        for (elem, refused) in by.clone() {
+            let error = refused(run, step);
+            let read = backend.reads_windows() && elem == backend.lhs().elem;
             assert_eq!(read, error.is_none(), "{error:?}");
             assert!(read || matches!(error, Some(Error::InPlace { argument: "lhs", .. })), "{error:?}");
         }
         if backend.reads_windows() && step > 1 {
-            let error = if backend.lhs().elem == Elem::I8 {
-                refused::<i8>(run, step + 1)
-            } else {
-                refused::<u8>(run, step + 1)
-            };
+            let error = by.clone().find(|(elem, _)| *elem == backend.lhs().elem).unwrap().1(run, step + 1);
             assert!(matches!(error, Some(Error::Divisor { argument: "k_step", .. })), "{error:?}");
         }
     });

@@ -1,6 +1,6 @@
 //! What layers without weights do to an int32 result on its way to a code.
 
-use zeropoint_kernels::{Code, Element, Error, Multiplier, Rounding};
+use zeropoint_kernels::{Code, Error, Multiplier, Rounding};
 
 use crate::layers::Activation;
 use crate::quant::QuantParams;
@@ -24,7 +24,7 @@ pub(crate) struct Bytes {
 impl Bytes {
     pub fn new<C: Code + OutputCode>(output: &QuantParams<C>, activation: Activation) -> Self {
         let (low, high) = activation.bounds(output);
-        let first = <C as Element>::RANGE.0;
+        let first = C::RANGE.0;
         // Bounds are codes.
         let byte = |code: i32| (code - first) as u8;
         Self { zero: output.zero_point() - first, low: byte(low), high: byte(high), flip: flip::<C>() }

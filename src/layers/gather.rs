@@ -163,7 +163,7 @@ impl Gathered<'_> {
     }
 
     /// Copies what the windows of a strip see, with what surrounds the image.
-    pub fn copy(&self, strip: Strip, [image, y, x]: [usize; 3], to: &mut [u8]) {
+    pub fn copy<T: Copied>(&self, strip: Strip, [image, y, x]: [usize; 3], to: &mut [T]) {
         let [down, across] = self.axes;
         let [_, height, width, channels] = self.input.shape();
         let (seen, left) = (self.seen(strip.pixels), across.first(x));
@@ -171,26 +171,54 @@ impl Gathered<'_> {
         let before = left.min(0).unsigned_abs().min(seen);
         let inside = (width as isize - left).clamp(before as isize, seen as isize) as usize - before;
         let from = left.max(0).unsigned_abs();
+        let zero = T::of(self.zero ^ self.flip, self.flip);
         for (i, to) in to.chunks_mut(strip.step.max(1)).take(self.lines(strip.lines)).enumerate() {
             let Some(to) = to.get_mut(..strip.step) else { return };
             let line = down.first(y) + i as isize;
             let Some(line) = usize::try_from(line).ok().filter(|line| *line < height) else {
-                to.fill(self.zero);
+                to.fill(zero);
                 continue;
             };
             let (edge, rest) = to.split_at_mut(before * channels);
             let (to, other) = rest.split_at_mut(inside * channels);
-            edge.fill(self.zero);
-            other.fill(self.zero);
+            edge.fill(zero);
+            other.fill(zero);
             match self.input.run([image, line, from], inside) {
-                Some(line) if self.flip == 0 => to.copy_from_slice(line),
-                Some(line) => copy(line, to, self.flip),
+                Some(line) => T::copy(line, to, self.flip),
                 None => to.iter_mut().enumerate().for_each(|(i, to)| {
                     let at = [image, line, from + i / channels, i % channels];
-                    *to = self.input.get(at).unwrap_or_default() ^ self.flip;
+                    *to = T::of(self.input.get(at).unwrap_or_default(), self.flip);
                 }),
             }
         }
+    }
+}
+
+/// What codes are copied to.
+pub(crate) trait Copied: Copy {
+    /// A code combined with `flip`.
+    fn of(code: u8, flip: u8) -> Self;
+
+    /// As many of these as there are codes.
+    fn copy(from: &[u8], to: &mut [Self], flip: u8) {
+        to.iter_mut().zip(from).for_each(|(to, code)| *to = Self::of(*code, flip));
+    }
+}
+
+impl Copied for u8 {
+    fn of(code: u8, flip: u8) -> Self {
+        code ^ flip
+    }
+
+    fn copy(from: &[u8], to: &mut [u8], flip: u8) {
+        if flip == 0 { to.copy_from_slice(from) } else { copy(from, to, flip) }
+    }
+}
+
+/// The code itself, which is signed if `flip` says so.
+impl Copied for i16 {
+    fn of(code: u8, flip: u8) -> Self {
+        Self::from(code ^ flip) - Self::from(flip)
     }
 }
 

@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use zeropoint_kernels::bytes::codes;
+use zeropoint_kernels::bytes::{codes, numbers_mut};
 use zeropoint_kernels::{
     Block, Blocks, Code, Elem, Element, Error, MatMut, MatRef, TensorMut, TensorRef, Windows, WindowsRef,
     ZeroPoint,
@@ -31,7 +31,7 @@ pub(crate) enum Reads {
     /// Each is gathered.
     Gathered,
     /// Where it lies, in a copy of a few lines. What it sees of a line are so many codes, weights of 0 at the end: whole steps of
-    /// the kernel. The copy of what one window sees takes so many bytes.
+    /// the kernel. The copy of what one window sees has so many codes.
     Strips { piece: usize, least: usize },
 }
 
@@ -48,12 +48,13 @@ impl Reads {
         // What is packed may be longer than the kernel.
         let backend = packed::kernel(height.checked_mul(piece).ok_or(overflow)?, outputs, options)?;
         let suits = backend.reads_windows() && piece.is_multiple_of(backend.k_step()) && dilation[1] == 1;
-        if !suits || !plan::windows_pay([height, width], stride, [line, piece]) {
+        let proof = !plan::windows_beat_proof(k, outputs) && plan::proven(backend).is_some();
+        if !suits || proof || !plan::windows_pay([height, width], stride, [line, piece]) {
             return Ok(Self::Gathered);
         }
         let covered =
             (height - 1).checked_mul(dilation[0]).and_then(|lines| lines.checked_add(1)).ok_or(overflow)?;
-        let least = covered.checked_mul(line).and_then(|bytes| bytes.checked_add(piece - line)).ok_or(overflow)?;
+        let least = covered.checked_mul(line).and_then(|codes| codes.checked_add(piece - line)).ok_or(overflow)?;
         Ok(Self::Strips { piece, least })
     }
 }
@@ -104,7 +105,12 @@ impl<W: Code> Part<'_, W> {
             ZeroPoint::One(zero) => ZeroPoint::One(zero),
             ZeroPoint::Each(_) => ZeroPoint::Each(&zeros),
         };
-        let packed = Packed::rhs_with(MatRef::col_major(&dense, k, n)?.zero_point(zero_point), self.options)?;
+        let mut options = self.options;
+        if self.reads != Reads::Gathered {
+            // The kernel that was asked whether it reads windows, not one that needs a proof.
+            options.backend = Some(packed::kernel(k, n, options)?);
+        }
+        let packed = Packed::rhs_with(MatRef::col_major(&dense, k, n)?.zero_point(zero_point), options)?;
         Gemm::new(packed, &OwnedStages::repeated(&stages.of_columns(self.columns.clone()), pixels).borrow())
     }
 }
@@ -151,10 +157,11 @@ enum Rows<'a, L> {
     Windows { windows: Gathered<'a>, first: usize },
 }
 
-/// The form of codes that are copied, and their zero point in it.
+/// The form of codes that are copied, what they are combined with (exclusive or) on their way, and their zero point in it.
 #[derive(Clone, Copy)]
 struct Copied {
-    signed: bool,
+    elem: Elem,
+    flip: u8,
     zero: i32,
 }
 
@@ -164,7 +171,10 @@ impl<O: Element> Product<'_, O> {
         let k = self.gemm.packed().k();
         let overflow = Error::Overflow { argument: "workspace", a: k, b: parts.plan.rows() };
         let (rows, step, copied) = match self.reads {
-            Reads::Strips { least, .. } => (0, 0, Some(plan::strip_bytes(least))),
+            Reads::Strips { least, .. } => {
+                let least = least.checked_mul(parts.backend.lhs().elem.size()).ok_or(overflow)?;
+                (0, 0, Some(plan::strip_bytes(least)))
+            }
             Reads::Gathered => {
                 let step = Gathered::step(k).ok_or(overflow)?;
                 let rows = plan::gathered(parts.backend, step, parts.plan.rows());
@@ -193,8 +203,7 @@ impl<O: Element> Product<'_, O> {
         if bytes.len() < slot.bytes {
             return Err(Error::Workspace { needed: slot.bytes, got: bytes.len() });
         }
-        let copied = self.copied::<L>()?;
-        let flip = if copied.signed == L::SIGNED { 0 } else { SIGN };
+        let flip = self.copied::<L>()?.flip;
         let windows = Gathered { input: input.bytes(), axes, zero: self.zero as u8 ^ flip, flip };
         let still =
             |axis: &Axis| axis.kernel == 1 && axis.stride == 1 && axis.before == 0 && axis.input == axis.output;
@@ -247,7 +256,7 @@ impl<O: Element> Product<'_, O> {
                 }
                 (Rows::Windows { windows, first }, Reads::Gathered) => {
                     windows.write(first + block.row, m, slot.step, room);
-                    if copied.signed {
+                    if copied.elem == Elem::I8 {
                         let lhs = MatRef::new(codes::<i8>(room), m, k, slot.step, 1)?;
                         parts.run(lhs.zero_point(copied.zero), block, own)
                     } else {
@@ -262,14 +271,17 @@ impl<O: Element> Product<'_, O> {
         })
     }
 
-    /// Codes are copied as i8 if the kernel multiplies them so, so that it need not pack them.
+    /// Codes are copied as the kernel multiplies them, so that it need not pack them. Gathered ones stay bytes, which it widens if it
+    /// must.
     fn copied<L: Code>(&self) -> Result<Copied, Error> {
-        let signed = match self.gemm.parts()?.backend.lhs().elem {
-            Elem::U8 => false,
-            Elem::I8 => true,
-            Elem::I16 => L::SIGNED,
+        let (elem, flip) = match (self.gemm.parts()?.backend.lhs().elem, self.reads) {
+            (Elem::I16, Reads::Gathered) => (if L::SIGNED { Elem::I8 } else { Elem::U8 }, 0),
+            (Elem::I16, Reads::Strips { .. }) => (Elem::I16, if L::SIGNED { SIGN } else { 0 }),
+            (elem, _) => (elem, if L::SIGNED == (elem == Elem::I8) { 0 } else { SIGN }),
         };
-        Ok(Copied { signed, zero: self.zero + i32::from(SIGN) * (i32::from(L::SIGNED) - i32::from(signed)) })
+        let lower = i32::from(elem == Elem::I8) - i32::from(L::SIGNED);
+        let zero = if elem == Elem::I16 { self.zero } else { self.zero - i32::from(SIGN) * lower };
+        Ok(Copied { elem, flip, zero })
     }
 }
 
@@ -292,9 +304,8 @@ fn strips<O: Element>(
         let (line, x) = (pixel / across.output, pixel % across.output);
         let (image, y) = (line / down.output, line % down.output);
         let most = (m - row) / across.output;
-        let strip = windows.strip(x, most.min(down.output - y), room.len(), piece);
+        let strip = windows.strip(x, most.min(down.output - y), room.len() / copied.elem.size(), piece);
         let Strip { lines, pixels, step } = strip;
-        windows.copy(strip, [image, y, x], room);
         let (rows, channels) = (lines * pixels, windows.channels());
         let lie = Windows {
             rows,
@@ -306,10 +317,21 @@ fn strips<O: Element>(
             piece_stride: down.dilation * step,
         };
         let block = Block { row: start + row, col, out: out.reborrow().part(row, 0, rows, n)? };
-        if copied.signed {
-            parts.run(WindowsRef::new(codes::<i8>(room), lie, copied.zero)?, block, own)?;
-        } else {
-            parts.run(WindowsRef::new(codes::<u8>(room), lie, copied.zero)?, block, own)?;
+        let (at, zero) = ([image, y, x], copied.zero);
+        match copied.elem {
+            Elem::U8 => {
+                windows.copy(strip, at, room);
+                parts.run(WindowsRef::new(&*room, lie, zero)?, block, own)?;
+            }
+            Elem::I8 => {
+                windows.copy(strip, at, room);
+                parts.run(WindowsRef::new(codes::<i8>(room), lie, zero)?, block, own)?;
+            }
+            Elem::I16 => {
+                let wide = numbers_mut::<i16>("workspace", room, room.len() / size_of::<i16>())?;
+                windows.copy(strip, at, wide);
+                parts.run(WindowsRef::new(&*wide, lie, zero)?, block, own)?;
+            }
         }
         row += rows;
     }

@@ -1,6 +1,6 @@
 //! Layers without weights (semantics.md 10.2 to 10.9): one element after another. Shapes are the caller's business.
 
-use zeropoint_kernels::{Code, Element, Multiplier, Rounding, TensorMut, TensorRef};
+use zeropoint_kernels::{Code, Multiplier, Rounding, TensorMut, TensorRef};
 
 use super::{Output, scaled};
 use crate::layers::{
@@ -34,7 +34,7 @@ pub(super) fn nearest(x: f32, ties: Ties) -> i128 {
 
 /// Adds the zero point to `y`, and clamps.
 fn output<O: Output + OutputCode>(y: i128, params: &QuantParams<O>, activation: Activation) -> O {
-    let (min, max) = (i128::from(<O as Element>::RANGE.0), i128::from(<O as Element>::RANGE.1));
+    let (min, max) = (i128::from(O::RANGE.0), i128::from(O::RANGE.1));
     let zero = i128::from(params.zero_point());
     let bound = |real: f32| zero + nearest(real / params.scale(), Ties::Away);
     let (low, high) = match activation {

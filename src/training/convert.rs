@@ -317,9 +317,7 @@ impl ConvertedLayer {
             let [expected, got] = [self.layout, layout].map(|layout| Name::new(format_args!("{layout:?}")));
             return Err(Error::Packed { argument: "layout", expected, got });
         }
-        for ((low, high), (min, max)) in
-            [(self.input.codes(), <L as Code>::RANGE), (self.clamp, <O as Code>::RANGE)]
-        {
+        for ((low, high), (min, max)) in [(self.input.codes(), L::RANGE), (self.clamp, O::RANGE)] {
             if low < min || high > max {
                 return Err(Error::Clamp { low, high, min, max });
             }

@@ -64,7 +64,7 @@ macro_rules! dot_entries {
         }
 
         const DIRECT: $crate::microkernel::Registers = $crate::microkernel::Registers::Hot;
-        const WINDOWS: bool = Self::LHS.elem.size() == 1;
+        const WINDOWS: bool = true;
 
         #[target_feature(enable = $feature)]
         unsafe fn enter_direct<F: $crate::finish::Finisher<Self::Lanes>>(direct: $crate::microkernel::Direct<'_>) {
@@ -340,16 +340,17 @@ unsafe fn add_windows<K: Dot, const R: usize, const V: usize>(
 ) {
     let panel = tile.rhs_panel * K::RHS.elem.size();
     let mut at = At { lhs: [tile.lhs; 5], ld: 0, rhs: tile.rhs, panel, ahead: tile.ahead };
+    let size = K::LHS.elem.size();
     let mut start = 0usize;
     for _ in 0..windows.pieces {
         let mut offset = start;
-        for _ in 0..windows.piece / GROUP {
+        for _ in 0..windows.piece * size / GROUP {
             // SAFETY: Features; Windows: rows below `R`, pieces are whole groups; Rhs: `V` vectors a step.
             unsafe { products::<K, R, V, 0>(acc, &at, |i| Windows::start(tile.lhs, i).wrapping_add(offset)) }
             at.rhs = at.rhs.wrapping_add(K::RHS.width * rhs_group::<K>());
             offset = offset.wrapping_add(GROUP);
         }
-        start = start.wrapping_add(windows.piece_stride);
+        start = start.wrapping_add(windows.piece_stride * size);
     }
 }
 

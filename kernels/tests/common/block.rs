@@ -100,7 +100,11 @@ impl Product {
         let shape = (rows, n, pieces * piece);
         let any = if rng.one_in(2) { Self::any(run, shape, kinds) } else { Self::plain(run, shape) };
         Self {
-            signed: [backend.lhs().elem == Elem::I8, any.signed[1]],
+            signed: match backend.lhs().elem {
+                Elem::U8 => [false, any.signed[1]],
+                Elem::I8 => [true, any.signed[1]],
+                Elem::I16 => any.signed,
+            },
             fills: [Fill::Random, any.fills[1]],
             zeros: [if any.zeros[0] == Zero::Each { Zero::Any } else { any.zeros[0] }, any.zeros[1]],
             layouts: [Layout::Rows, any.layouts[1], any.layouts[2]],
@@ -167,7 +171,8 @@ impl Product {
             let rows = WindowsRef::new(image, windows, 0).unwrap();
             assert!(len == 0 || WindowsRef::new(&image[1..], windows, 0).is_err());
             lhs.data = arena.slice(m * k, |i| rows.get(i / k, i % k).unwrap());
-            image
+            let wide = &*arena.slice(len, |i| image[i].into() as i16);
+            (image, wide)
         });
         let rhs = Matrix::<R>::new(&arena, rng, (k, n), layouts[1], fills[1]);
         run.case(format_args!("{self:?}, lhs {lhs:?}, rhs {rhs:?}"));
@@ -229,10 +234,16 @@ impl Product {
                 let weights = Weights { k, n: cols, panels, sums, zero_point, outliers };
                 let finish = finish.part(row, rows, col);
                 let out = out.view().part(row, col, rows, cols).unwrap();
-                if let (Some(windows), Some(image), ZeroPoint::One(zero)) = (self.windows, image, lhs_zero) {
+                if let (Some(windows), Some((image, wide)), ZeroPoint::One(zero)) = (self.windows, image, lhs_zero)
+                {
                     let windows = Windows { rows, ..windows };
-                    let lhs = WindowsRef::new(image, windows, zero).unwrap();
-                    Job { lhs, weights, finish, out }.run(&plan, workspace).unwrap();
+                    if backend.lhs().elem == Elem::I16 {
+                        let lhs = WindowsRef::new(wide, windows, zero).unwrap();
+                        Job { lhs, weights, finish, out }.run(&plan, workspace).unwrap();
+                    } else {
+                        let lhs = WindowsRef::new(image, windows, zero).unwrap();
+                        Job { lhs, weights, finish, out }.run(&plan, workspace).unwrap();
+                    }
                 } else {
                     let lhs = lhs.view().part(row, 0, rows, k).unwrap().zero_point(lhs_zero);
                     Job { lhs, weights, finish, out }.run(&plan, workspace).unwrap();
