@@ -314,12 +314,18 @@ unsafe fn on_registers<K: Microkernel, L: Lanes, F: Finisher<L>, const STRIDE: u
             let rows = R.min(run.width - x);
             let mut col = 0;
             while col < channels {
-                let (term, columns) = (L::add(column_term::<L, F>(e, col), row_bias), F::columns(e, col));
+                // In memory, from where it comes back to registers once the sums have left some: left to itself, the compiler reads it again
+                // for each pixel.
+                let mut kept = MaybeUninit::uninit();
+                let kept = kept.write((L::add(column_term::<L, F>(e, col), row_bias), F::columns(e, col)));
                 let left = channels - col;
                 let (mut line, mut row) = (run.first, run.row + x);
                 for _ in 0..run.count {
                     let at = Columns::new::<K>(run, line, x * STRIDE, col);
                     let sums = at.three::<L, STRIDE, R>(&mut quads);
+                    // SAFETY: a comment.
+                    core::arch::asm!("/* {0} */", in(reg) &raw mut *kept, options(nostack, preserves_flags));
+                    let (term, columns) = *kept;
                     let out = e.out.cast::<F::Out>().add(row * e.row_stride + col);
                     if bytes {
                         let mut edge = [0u8; MOST * 16];
