@@ -94,7 +94,8 @@ impl Threads for Serial {
 pub(crate) trait Shared: Sync {
     type Item;
     fn count(&self) -> usize;
-    fn claim(&self) -> Option<Self::Item>;
+    /// The next that is left, or the last.
+    fn claim(&self, last: bool) -> Option<Self::Item>;
 }
 
 impl<'o, O: Element> Shared for Blocks<'o, O> {
@@ -102,8 +103,8 @@ impl<'o, O: Element> Shared for Blocks<'o, O> {
     fn count(&self) -> usize {
         Blocks::count(self)
     }
-    fn claim(&self) -> Option<Block<'o, O>> {
-        Blocks::claim(self)
+    fn claim(&self, last: bool) -> Option<Block<'o, O>> {
+        if last { self.claim_last() } else { Blocks::claim(self) }
     }
 }
 
@@ -112,8 +113,8 @@ impl<'o, O: Element> Shared for Strips<'o, O> {
     fn count(&self) -> usize {
         Strips::count(self)
     }
-    fn claim(&self) -> Option<Strip<'o, O>> {
-        Strips::claim(self)
+    fn claim(&self, last: bool) -> Option<Strip<'o, O>> {
+        if last { self.claim_last() } else { Strips::claim(self) }
     }
 }
 
@@ -129,7 +130,7 @@ pub(crate) fn run<S: Shared>(
     let tasks = room.min(threads.threads()).min(shared.count()).max(1);
     let slots = Blocks::new(MatMut::new(workspace, tasks, slot_bytes, slot_bytes, 1)?, 1, slot_bytes);
     // A call too many finds no slot and has nothing to do.
-    let slot = || slots.claim().and_then(|slot| slot.out.into_row());
+    let slot = |last| Shared::claim(&slots, last).and_then(|slot| slot.out.into_row());
     share(threads, shared, tasks, slot, |item, slot| work(item, slot))
 }
 
@@ -140,21 +141,23 @@ pub(crate) fn each<S: Shared>(
     work: impl Fn(S::Item) -> Result<(), Error> + Sync,
 ) -> Result<(), Error> {
     let tasks = threads.threads().min(shared.count()).max(1);
-    share(threads, shared, tasks, || Some(()), |item, ()| work(item))
+    share(threads, shared, tasks, |_| Some(()), |item, ()| work(item))
 }
 
-/// Calls of tasks that get a slot claim items until there are none, and count what is done.
+/// Calls of tasks that get a slot claim items until there are none, and count what is done. Every other task claims from the end: where
+/// tasks keep their threads, threads keep their part of each output, and of what they work in.
 fn share<S: Shared, T>(
     threads: &dyn Threads,
     shared: &S,
     tasks: usize,
-    slot: impl Fn() -> Option<T> + Sync,
+    slot: impl Fn(bool) -> Option<T> + Sync,
     work: impl Fn(S::Item, &mut T) -> Result<(), Error> + Sync,
 ) -> Result<(), Error> {
     let done = AtomicUsize::new(0);
-    threads.run(tasks, &|_| {
-        let Some(mut slot) = slot() else { return };
-        while let Some(item) = shared.claim() {
+    threads.run(tasks, &|task| {
+        let last = task % 2 == 1;
+        let Some(mut slot) = slot(last) else { return };
+        while let Some(item) = shared.claim(last) {
             if work(item, &mut slot).is_ok() {
                 done.fetch_add(1, Ordering::Relaxed);
             }

@@ -57,9 +57,11 @@ fn blocks_go_to_one_thread_each() {
         let count = blocks.count();
         let claimed = std::sync::atomic::AtomicUsize::new(0);
         std::thread::scope(|scope| {
-            for _ in 0..3 {
-                scope.spawn(|| {
-                    while let Some(mut block) = blocks.claim() {
+            for last in [false, true, true] {
+                let (blocks, claimed) = (&blocks, &claimed);
+                let claim = move || if last { blocks.claim_last() } else { blocks.claim() };
+                scope.spawn(move || {
+                    while let Some(mut block) = claim() {
                         claimed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                         for (i, j) in (0..block.out.rows()).flat_map(|i| (0..6).map(move |j| (i, j))) {
                             let old = block.out.get(i, j).unwrap_or(0);
@@ -69,7 +71,7 @@ fn blocks_go_to_one_thread_each() {
                 });
             }
         });
-        assert!(claimed.into_inner() == count && blocks.claim().is_none());
+        assert!(claimed.into_inner() == count && blocks.claim().is_none() && blocks.claim_last().is_none());
         for (at, value) in data.iter().enumerate() {
             let (i, j) = (at / 13, at % 13 / 2);
             let element = at % 13 % 2 == 0 && j < 6;

@@ -4,8 +4,8 @@
 //! elements. A *line* is what one batch and one height index leave: width times channels.
 
 use core::marker::PhantomData;
-use core::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::blocks::Turns;
 use crate::view::{MatMut, MatRef, plus, times};
 use crate::{Code, Error};
 
@@ -472,8 +472,7 @@ pub struct Strips<'a, T> {
     out: TensorMut<'a, T>,
     lines: usize,
     down: usize,
-    count: usize,
-    next: AtomicUsize,
+    turns: Turns,
 }
 
 /// A strip of an image and where it starts.
@@ -495,19 +494,26 @@ impl<'a, T: Copy> Strips<'a, T> {
         let down = h.div_ceil(lines);
         // At most one strip an element.
         let count = if out.is_empty() { 0 } else { n * down };
-        Self { out, lines, down, count, next: AtomicUsize::new(0) }
+        Self { out, lines, down, turns: Turns::new(count) }
     }
 
     /// How many strips there are.
     pub fn count(&self) -> usize {
-        self.count
+        self.turns.count()
     }
 
     /// The next strip, or `None` when all are taken.
     pub fn claim(&self) -> Option<Strip<'a, T>> {
-        // Stops at `count`, so that the counter cannot wrap however often this is called.
-        let step = |n| (n < self.count).then_some(n + 1);
-        let claimed = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).ok()?;
+        self.strip(self.turns.take(false)?)
+    }
+
+    /// The last strip that is left, as [`Blocks::claim_last`](crate::Blocks::claim_last).
+    pub fn claim_last(&self) -> Option<Strip<'a, T>> {
+        self.strip(self.turns.take(true)?)
+    }
+
+    /// A strip that was claimed.
+    fn strip(&self, claimed: usize) -> Option<Strip<'a, T>> {
         let (batch, line) = (claimed / self.down, claimed % self.down * self.lines);
         let [_, h, w, c] = self.out.shape();
         // Twice: each index is claimed once, strips have no common element, and `self.out` itself is never read or written.
