@@ -71,6 +71,8 @@ const PAIRS_FROM: usize = 8;
 /// awake, against four blocks always and twice the handover: keyword spotting 33 to 25 us, visual wake words 100 to 89.
 const BLOCKS_A_THREAD: usize = 4;
 const BLOCK_NS: usize = 2000;
+/// More blocks are taken if they take longer by up to one part in so many, for that they do not come out even.
+const UNEVEN: usize = 8;
 /// Bytes of weights that every block may read. On Emerald Rapids, two threads against one: 49 x 4608 x 512 with rows split
 /// 1.70, with columns 1.91; 784 x 128 x 256 1.75 and 0.85.
 const WEIGHTS_READ_AGAIN: usize = 1200 << 10;
@@ -169,13 +171,22 @@ pub(crate) fn pixels(backend: Backend, outputs: usize) -> usize {
 
 /// Lines of output in a strip, of `lines` in all that threads share.
 pub(crate) fn strip(lines: usize, threads: usize, nanoseconds: usize) -> usize {
-    if threads < 2 { lines } else { lines.div_ceil(blocks(threads, nanoseconds)) }
+    if threads < 2 { lines } else { even(lines, threads, rounds(threads, nanoseconds)) }
 }
 
-/// Blocks that threads share, of work that takes one so long.
-fn blocks(threads: usize, nanoseconds: usize) -> usize {
-    let each = nanoseconds / threads.saturating_mul(BLOCK_NS).max(1);
-    threads.saturating_mul(each.clamp(1, BLOCKS_A_THREAD)).max(1)
+/// Blocks that each thread gets, of work that takes one thread so long.
+fn rounds(threads: usize, nanoseconds: usize) -> usize {
+    (nanoseconds / threads.saturating_mul(BLOCK_NS).max(1)).clamp(1, BLOCKS_A_THREAD)
+}
+
+/// Of `units` in all, how many make a block, so that threads that take no more than so many blocks each are done about as soon as by any
+/// number of blocks.
+fn even(units: usize, threads: usize, rounds: usize) -> usize {
+    let block = |rounds: usize| units.div_ceil(threads.saturating_mul(rounds).max(1)).max(1);
+    let longest = |rounds: &usize| units.div_ceil(block(*rounds)).div_ceil(threads.max(1)) * block(*rounds);
+    let least = (1..=rounds).map(|rounds| longest(&rounds)).min().unwrap_or(units);
+    let most = (1..=rounds).rev().find(|rounds| longest(rounds) <= least + least / UNEVEN);
+    block(most.unwrap_or(1))
 }
 
 /// How a product is cut for the caches of one core.
@@ -263,14 +274,18 @@ pub(crate) const fn strip_bytes(least: usize) -> usize {
 /// panels, K never. No block has more than `most` rows. M is split first; N where M has too few tiles, or where that makes
 /// blocks read fewer bytes of weights from beyond L2.
 pub(crate) fn shares(backend: Backend, [m, k, n]: [usize; 3], threads: usize, most: usize) -> (usize, usize) {
-    let wanted = blocks(threads, product_ns(backend, [m, k, n]));
+    let rounds = rounds(threads, product_ns(backend, [m, k, n]));
+    let wanted = threads.saturating_mul(rounds).max(1);
     let [tiles, panels] = [m.div_ceil(backend.mr()), n.div_ceil(backend.nr())].map(|count| count.max(1));
     let bytes = |elem: Elem, count: usize| count.saturating_mul(k).saturating_mul(elem.size());
     let [lhs, rhs] = [bytes(backend.lhs().elem, m), bytes(backend.rhs().elem, n)];
     // Blocks one below the other, if there are `across` beside each other, and their rows.
     let down = |across: usize| {
-        let rows =
-            tiles.div_ceil(wanted.div_ceil(across).min(tiles)).saturating_mul(backend.mr()).min(most).max(1);
+        let tiles = match across {
+            1 => even(tiles, threads, rounds),
+            _ => tiles.div_ceil(wanted.div_ceil(across).min(tiles)),
+        };
+        let rows = tiles.saturating_mul(backend.mr()).min(most).max(1);
         (m.div_ceil(rows).max(1), rows)
     };
     let across = if rhs > WEIGHTS_READ_AGAIN {
