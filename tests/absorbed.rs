@@ -58,11 +58,39 @@ fn products_have_the_bits_of_the_reference() -> Result<(), Error> {
             let sum = |i: usize, j: usize| got.1[j * m + i];
             assert_eq!(got.0, expected.0, "{backend:?}, {} outliers", far.len());
             assert!((0..m * n).all(|at| sum(at / n, at % n) == expected.1[at]), "{backend:?}, {}", far.len());
+            if backend.rhs().elem == Elem::I16 {
+                assert!(text.contains("costs nothing"), "{text}");
+            }
             if backend.rhs().elem == Elem::I8 {
                 let says = ["costs nothing", "3 outliers", "sums of rows"][far.len().min(4).div_ceil(3)];
                 assert!(text.contains(says), "{text}");
             }
         }
+    }
+    Ok(())
+}
+
+/// A zero point a column, at both ends of the codes and between, meets weights of any size.
+#[test]
+fn zero_points_of_columns_are_absorbed_where_weights_are_wide() -> Result<(), Error> {
+    let (m, k, n) = SHAPE;
+    let rng = Rng::new(8);
+    let lhs = Matrix::<u8>::codes(m, k, Layout::ROWS, &rng);
+    let lhs: Quantized<'_, u8> = lhs.view().zero_point(250);
+    let rhs = Matrix::<u8>::codes(k, n, Layout::ROWS, &rng);
+    let zeros: Vec<_> = (0..n).map(|j| [0, 255, rng.within(0, 255)][j % 3]).collect();
+    let rhs = rhs.view().zero_point(&zeros[..]);
+    let stages = Stages::<i32>::raw();
+    let mut expected = vec![0; m * n];
+    reference::gemm(lhs, rhs, &stages, MatMut::row_major(&mut expected, m, n)?)?;
+    for backend in backends() {
+        let packed = Packed::rhs_with(rhs, PackOptions { backend: Some(backend), ..PackOptions::default() })?;
+        let gemm = Gemm::new(packed, &stages)?;
+        let mut got = vec![0; m * n];
+        gemm.run(lhs, MatMut::row_major(&mut got, m, n)?, &mut gemm.workspace())?;
+        assert_eq!(got, expected, "{backend:?}");
+        let nothing = gemm.explain().to_string().contains("costs nothing");
+        assert_eq!(nothing, backend.rhs().elem == Elem::I16, "{backend:?}");
     }
     Ok(())
 }
