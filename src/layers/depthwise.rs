@@ -8,6 +8,7 @@ use zeropoint_kernels::{
     TensorMut, TensorRef, ZeroPoint,
 };
 
+use super::gather::Surrounded;
 use super::run;
 use super::window::{Axis, Window, limit};
 use crate::lower::{self, OwnedStages};
@@ -300,22 +301,19 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
         let nanoseconds = plan::depthwise_ns(outputs, height * width);
         let threads = Few::new(threads, nanoseconds);
         let lines = plan::strip(batch * out_height, threads.threads(), nanoseconds);
-        let padded = Padded {
-            input: input.bytes(),
-            axes,
-            multiplier: self.multiplier,
-            zero: self.zero as u8,
-            flip: if L::SIGNED { 0x80 } else { 0 },
-        };
+        // Codes are multiplied as unsigned ones.
+        let flip = if L::SIGNED { 0x80 } else { 0 };
+        let image = Surrounded { input: input.bytes(), zero: self.zero as u8 ^ flip, flip };
         parallel::run(&threads, &Strips::new(out, lines), bytes, slot, |strip, ring| {
-            self.strip(&padded, strip, ring, line)
+            self.strip(&image, axes, strip, ring, line)
         })
     }
 
     /// Computes a strip of output lines.
     fn strip(
         &self,
-        padded: &Padded<'_>,
+        image: &Surrounded<'_>,
+        [down, across]: [Axis; 2],
         mut strip: Strip<'_, O>,
         lines: &mut [u8],
         line: usize,
@@ -323,7 +321,6 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
         let (span, ring) = (self.shape.span()?, lines.len() / line);
         let stages = self.stages.borrow();
         let finish = lower::finish(&stages, self.near, self.sums.len(), &self.columns)?;
-        let [down, _] = padded.axes;
         let [_, count, width, channels] = strip.out.shape();
         // Lines of outputs that come at once: none but one where there are gaps between them.
         let most = if strip.out.as_ref().pixels().is_some() { (ring - span) / down.stride + 1 } else { 1 };
@@ -334,7 +331,8 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
             let (first, some) = (y * down.stride, most.min(count - y));
             let end = first + (some - 1) * down.stride + span;
             for i in copied.max(first)..end {
-                padded.copy([strip.batch, i], top, &mut lines[i % ring * line..][..line]);
+                let to = &mut lines[i % ring * line..][..line];
+                image.copy(strip.batch, [top + i as isize, across.first(0)], self.multiplier, to);
             }
             copied = end;
             let mut out = strip.out.reborrow().part([0, y, 0, 0], [1, some, width, channels])?;
@@ -361,49 +359,5 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
             .run(self.backend)?;
         }
         Ok(())
-    }
-}
-
-/// An image with what surrounds it.
-struct Padded<'a> {
-    input: TensorRef<'a, u8>,
-    axes: [Axis; 2],
-    /// How often each channel is there.
-    multiplier: usize,
-    /// The code of 0.
-    zero: u8,
-    /// What exclusive or makes unsigned codes.
-    flip: u8,
-}
-
-impl Padded<'_> {
-    /// Writes what the windows of an output line see of input line `top + i`.
-    fn copy(&self, [batch, i]: [usize; 2], top: isize, to: &mut [u8]) {
-        let [down, across] = self.axes;
-        let [_, _, width, channels] = self.input.shape();
-        let line = usize::try_from(top + i as isize).ok().filter(|y| *y < down.input);
-        let zero = self.zero ^ self.flip;
-        let Some(y) = line else { return to.fill(zero) };
-        let pixel = channels * self.multiplier;
-        // Windows begin before the image, or at it.
-        let before = across.before.unsigned_abs();
-        let room = to.len() / pixel;
-        let (left, inside) = (before.min(room), width.min(room.saturating_sub(before)));
-        let (head, rest) = to.split_at_mut(left * pixel);
-        let (middle, tail) = rest.split_at_mut(inside * pixel);
-        head.fill(zero);
-        tail.fill(zero);
-        match self.input.run([batch, y, 0], inside) {
-            Some(run) if self.multiplier == 1 => {
-                middle.iter_mut().zip(run).for_each(|(to, code)| *to = code ^ self.flip);
-            }
-            _ => {
-                for (x, to) in middle.chunks_exact_mut(pixel).enumerate() {
-                    for (c, to) in to.chunks_exact_mut(self.multiplier).enumerate() {
-                        to.fill(self.input.get([batch, y, x, c]).unwrap_or(self.zero) ^ self.flip);
-                    }
-                }
-            }
-        }
     }
 }

@@ -163,33 +163,48 @@ impl Gathered<'_> {
     }
 
     /// Copies what the windows of a strip see, with what surrounds the image.
-    pub fn copy<T: Copied>(&self, strip: Strip, [image, y, x]: [usize; 3], to: &mut [T]) {
+    pub fn copy<T: Copied>(&self, strip: Strip, [n, y, x]: [usize; 3], to: &mut [T]) {
         let [down, across] = self.axes;
+        let image = Surrounded { input: self.input, zero: self.zero, flip: self.flip };
+        for (i, to) in to.chunks_mut(strip.step.max(1)).take(self.lines(strip.lines)).enumerate() {
+            let Some(to) = to.get_mut(..strip.step) else { return };
+            image.copy(n, [down.first(y) + i as isize, across.first(x)], 1, to);
+        }
+    }
+}
+
+/// An image and what surrounds it.
+#[derive(Clone, Copy)]
+pub(crate) struct Surrounded<'a> {
+    pub input: TensorRef<'a, u8>,
+    /// What is around it, as it is copied.
+    pub zero: u8,
+    /// What codes of the image are combined with (exclusive or) on their way.
+    pub flip: u8,
+}
+
+impl Surrounded<'_> {
+    /// Copies pixels of a line from the one at `left` on, channels `times` over. Both may lie beyond the image.
+    pub fn copy<T: Copied>(&self, image: usize, [line, left]: [isize; 2], times: usize, to: &mut [T]) {
         let [_, height, width, channels] = self.input.shape();
-        let (seen, left) = (self.seen(strip.pixels), across.first(x));
-        // Pixels of a line that lie in the image.
+        let zero = T::of(self.zero ^ self.flip, self.flip);
+        let Some(line) = usize::try_from(line).ok().filter(|line| *line < height) else { return to.fill(zero) };
+        let pixel = channels * times;
+        let seen = to.len() / pixel.max(1);
+        // Pixels that lie in the image.
         let before = left.min(0).unsigned_abs().min(seen);
         let inside = (width as isize - left).clamp(before as isize, seen as isize) as usize - before;
         let from = left.max(0).unsigned_abs();
-        let zero = T::of(self.zero ^ self.flip, self.flip);
-        for (i, to) in to.chunks_mut(strip.step.max(1)).take(self.lines(strip.lines)).enumerate() {
-            let Some(to) = to.get_mut(..strip.step) else { return };
-            let line = down.first(y) + i as isize;
-            let Some(line) = usize::try_from(line).ok().filter(|line| *line < height) else {
-                to.fill(zero);
-                continue;
-            };
-            let (edge, rest) = to.split_at_mut(before * channels);
-            let (to, other) = rest.split_at_mut(inside * channels);
-            edge.fill(zero);
-            other.fill(zero);
-            match self.input.run([image, line, from], inside) {
-                Some(line) => T::copy(line, to, self.flip),
-                None => to.iter_mut().enumerate().for_each(|(i, to)| {
-                    let at = [image, line, from + i / channels, i % channels];
-                    *to = T::of(self.input.get(at).unwrap_or_default(), self.flip);
-                }),
-            }
+        let (head, rest) = to.split_at_mut(before * pixel);
+        let (to, tail) = rest.split_at_mut(inside * pixel);
+        head.fill(zero);
+        tail.fill(zero);
+        match self.input.run([image, line, from], inside) {
+            Some(line) if times == 1 => T::copy(line, to, self.flip),
+            _ => to.iter_mut().enumerate().for_each(|(i, to)| {
+                let at = [image, line, from + i / pixel, i % pixel / times];
+                *to = T::of(self.input.get(at).unwrap_or_default(), self.flip);
+            }),
         }
     }
 }

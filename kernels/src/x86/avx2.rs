@@ -8,8 +8,8 @@
 //!   acc[i][0] += vpmaddwd(a, r0)         08 18 | 09 19 | ... | 0f 1f     r1
 //!   acc[i][1] += vpmaddwd(a, r1)
 //! ```
-//! lhs is widened to i16 once a block; widening it here costs a fifth of the speed (limits.md 5.1). Share of the peak,
-//! Zen 4, 190 GOP/s: 64 cubed 85 %, 256 and 512 cubed 95 %.
+//! lhs is widened to i16 once a block, or once a line of an image whose windows are read in place; widening it here costs a
+//! fifth of the speed (limits.md 5.1). Share of the peak, Zen 4, 190 GOP/s: 64 cubed 85 %, 256 and 512 cubed 95 %.
 //!
 //! rhs is i16 too, or i8 and widened here, an instruction more for 16 weights: a tenth slower from L1, but half the
 //! bytes. Few rows that meet weights from L3 or memory are 1.3 to 2.4 times as fast over i8 (Zen 3: 4 x 4096 x 4096 80
