@@ -226,7 +226,11 @@ impl Copied for u8 {
     }
 
     fn copy(from: &[u8], to: &mut [u8], flip: u8) {
-        if flip == 0 { to.copy_from_slice(from) } else { copy(from, to, flip) }
+        if flip == 0 {
+            to.copy_from_slice(from);
+        } else {
+            to.iter_mut().zip(from).for_each(|(to, code)| *to = Self::of(*code, flip));
+        }
     }
 }
 
