@@ -18,6 +18,9 @@ const STRIP: usize = 32 << 10;
 /// Bytes of lines that depthwise convolutions copy at a time. On Zen 4, all of a small network: 8 KiB 46.0 us, 16 44.5, 32 43.3, 64
 /// 43.5; with no more than one line of outputs sees, 52.
 const RING: usize = 32 << 10;
+/// Bytes of a plan that windows leave unused, and rows that are enough for any.
+const LHS_UNUSED: usize = 48 << 10;
+const FEWEST_WINDOWS: usize = 72;
 /// K times N up to which reading windows in place saves more than a proof. Zen 3, bell-shaped weights, us: 144 x 16 54 to 37, 144 x 32 36.8 to
 /// 35.1, 288 x 64 17.0 to 17.1, 576 x 64 32.9 to 34.0.
 const BEFORE_PROOF: usize = 20 << 10;
@@ -263,6 +266,14 @@ pub(crate) fn windows_pay(kernel: [usize; 2], stride: [usize; 2], [line, padded]
 /// Whether windows of `k` codes that are read in place by a kernel without a proof, for `n` columns, beat gathered ones that might have one.
 pub(crate) const fn windows_beat_proof(k: usize, n: usize) -> bool {
     k.saturating_mul(n) <= BEFORE_PROOF
+}
+
+/// Rows of windows at a time: what they would take if they were packed is room that nothing uses.
+pub(crate) fn window_rows(backend: Backend, k: usize) -> usize {
+    match backend.lhs().elem {
+        Elem::I16 => (LHS_UNUSED / k.saturating_mul(2).max(1)).max(FEWEST_WINDOWS),
+        Elem::U8 | Elem::I8 => usize::MAX,
+    }
 }
 
 /// Bytes of lines that are copied at a time, where what one window sees takes so many.

@@ -108,7 +108,13 @@ impl<W: Code> Part<'_, W> {
         let mut options = self.options;
         if self.reads != Reads::Gathered {
             // The kernel that was asked whether it reads windows, not one that needs a proof.
-            options.backend = Some(packed::kernel(k, n, options)?);
+            let backend = packed::kernel(k, n, options)?;
+            if plan::proven(backend).is_some() {
+                options.backend = Some(backend);
+            }
+            // Nothing is packed, but plans have room for it.
+            let rows = plan::window_rows(backend, k);
+            options.expected_rows = Some(options.expected_rows.map_or(rows, |expected| expected.min(rows)));
         }
         let packed = Packed::rhs_with(MatRef::col_major(&dense, k, n)?.zero_point(zero_point), options)?;
         Gemm::new(packed, &OwnedStages::repeated(&stages.of_columns(self.columns.clone()), pixels).borrow())
