@@ -118,25 +118,20 @@ impl<L: Lanes, G: Gradient> Work for Backward<L, G> {
             let from = [run.x.add(start), back.dy.add(start)];
             let (dx, [first, second]) = (run.out.add(start), back.sums);
             match piece {
-                Piece::Each(turns) => {
+                Piece::Each => {
                     let steps = Each(run.steps);
                     let whole = len / BLOCK * BLOCK;
-                    let turn = |turn: usize| (from.map(|from| from.add(turn * len)), dx.add(turn * len));
                     for at in (0..whole).step_by(BLOCK) {
                         let to = [first, second].map(|sums| sums.add(at).cast::<[f64; BLOCK]>());
                         let mut sums = to.map(|sums| sums.read());
-                        for (from, dx) in (0..turns).map(turn) {
-                            let block = gains::<L, G, _>(from, at, &mut sums, steps);
-                            L::fetch(dx.wrapping_add(at + AHEAD));
-                            put::<L>(dx.add(at), block, false);
-                        }
+                        let block = gains::<L, G, _>(from, at, &mut sums, steps);
+                        L::fetch(dx.wrapping_add(at + AHEAD));
+                        put::<L>(dx.add(at), block, false);
                         to[0].write(sums[0]);
                         to[1].write(sums[1]);
                     }
-                    for (from, dx) in (0..turns).map(turn) {
-                        for at in whole..len {
-                            gain::<G>(from, dx, at, [&mut *first.add(at), &mut *second.add(at)], steps.at(at));
-                        }
+                    for at in whole..len {
+                        gain::<G>(from, dx, at, [&mut *first.add(at), &mut *second.add(at)], steps.at(at));
                     }
                 }
                 Piece::One(channel, step) => {

@@ -327,7 +327,7 @@ impl<const DIVIDE: bool> Form for TensorFlow<DIVIDE> {
 
 /// What is done to pieces. No closure: on its own, that would be compiled without the kernel's features.
 trait Work {
-    /// Takes `len` elements from `start` on, or some turns of as many.
+    /// Takes `len` elements from `start` on.
     unsafe fn piece(&self, run: &FakeQuantRun<'_>, start: usize, len: usize, piece: Piece);
 }
 
@@ -343,11 +343,7 @@ impl<L: Lanes, F: Form> Work for Forward<L, F> {
             let (x, out) = (run.x.add(start), run.out.add(start));
             match piece {
                 Piece::One(_, step) => reals::<L, F, _>(x, out, len, step, stream),
-                Piece::Each(turns) => {
-                    for at in (0..turns).map(|turn| turn * len) {
-                        reals::<L, F, _>(x.add(at), out.add(at), len, Each(run.steps), stream);
-                    }
-                }
+                Piece::Each => reals::<L, F, _>(x, out, len, Each(run.steps), stream),
             }
         }
     }
@@ -357,8 +353,8 @@ impl<L: Lanes, F: Form> Work for Forward<L, F> {
 enum Piece {
     /// Those of this channel.
     One(usize, Step),
-    /// Those of all channels, an element each, for so many turns.
-    Each(usize),
+    /// Those of all channels, an element each.
+    Each,
 }
 
 /// Does the work of all pieces.
@@ -367,19 +363,16 @@ unsafe fn pieces<W: Work>(run: &FakeQuantRun<'_>, work: W) {
     let channels = run.steps.scale.len();
     let single = run.steps.run == 1 && channels > 1;
     let most = if single { channels } else { run.steps.run };
-    // Turns that are taken together share sums and steps.
-    let together = if single { (AHEAD / channels).max(1) } else { 1 };
     let (mut start, mut channel) = (0, 0);
     while start < run.len {
         let len = most.min(run.len - start);
         // SAFETY: a channel there is; our caller's clauses.
         unsafe {
-            let turns = together.min((run.len - start) / len);
-            let piece = if single { Piece::Each(turns) } else { Piece::One(channel, Each(run.steps).at(channel)) };
+            let piece = if single { Piece::Each } else { Piece::One(channel, Each(run.steps).at(channel)) };
             work.piece(run, start, len, piece);
-            start += len * turns;
         }
         channel = if channel + 1 == channels { 0 } else { channel + 1 };
+        start += len;
     }
 }
 
