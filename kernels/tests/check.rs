@@ -204,8 +204,9 @@ fn windows() {
 fn windows_refuse() {
     fn refused<L: Element + Default>(run: &Run, piece: usize) -> Option<Error> {
         let (backend, arena) = (run.backend, Arena::new(run.place));
-        let windows =
-            Windows { rows: 1, line: 1, row_stride: 0, line_stride: 0, pieces: 1, piece, piece_stride: 0 };
+        // Strides that nothing is apart by.
+        let [row_stride, line_stride, piece_stride] = [usize::MAX; 3];
+        let windows = Windows { rows: 1, line: 1, row_stride, line_stride, pieces: 1, piece, piece_stride };
         let image = arena.slice(piece, |_| L::default());
         let lhs = WindowsRef::new(image, windows, 0).unwrap();
         let plan = backend.plan(1, piece, Blocking::of_rows(1)).unwrap();

@@ -350,7 +350,7 @@ unsafe fn add_windows<K: Dot, const R: usize, const V: usize>(
             at.rhs = at.rhs.wrapping_add(K::RHS.width * rhs_group::<K>());
             offset = offset.wrapping_add(GROUP);
         }
-        start = start.wrapping_add(windows.piece_stride * size);
+        start = start.wrapping_add(windows.piece_stride.wrapping_mul(size));
     }
 }
 
