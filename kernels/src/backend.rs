@@ -35,7 +35,7 @@ pub struct Row {
     pub(crate) pack: unsafe fn(&PackRun),
     pub(crate) finish: unsafe fn(&Epilogue<'_>, &TileAt),
     pub(crate) depthwise: unsafe fn(&DepthwiseRun<'_>),
-    pub(crate) dots: bool,
+    pub(crate) quads: bool,
     pub(crate) lanes: usize,
     pub(crate) pairwise: unsafe fn(&PairwiseRun<'_>),
     pub(crate) fake_quant: unsafe fn(&FakeQuantRun<'_>),
@@ -75,6 +75,8 @@ pub const fn describe<K: Microkernel>() -> Row {
         Some(Proof::Pairs) => assert!(K::RHS.group == pairs::STEP && K::RHS.elem.size() == 1),
     }
     assert!(!K::WINDOWS || (K::LHS.is_rows() && K::PROOF.is_none() && !K::ACROSS));
+    assert!(K::NEEDS.contains(<K::Base as Microkernel>::NEEDS));
+    assert!(<K::Lanes as Lanes>::N == <<K::Base as Microkernel>::Lanes as Lanes>::N);
     assert!(K::BESIDE > 0 && K::BESIDE <= K::MR);
     assert!(K::RHS.is_rows() || K::K_STEP.is_multiple_of(K::RHS.group));
     let squares = K::Gather::N;
@@ -99,10 +101,10 @@ pub const fn describe<K: Microkernel>() -> Row {
         pack: K::enter_pack,
         finish: ways::finish_out::<K>,
         depthwise: depthwise::run::<K>,
-        dots: <K::Lanes as Lanes>::DOTS,
+        quads: K::QUADS,
         lanes: <K::Lanes as Lanes>::N,
-        pairwise: pairwise::run::<K>,
-        fake_quant: K::enter_fake_quant,
+        pairwise: pairwise::run::<K::Base>,
+        fake_quant: <K::Base as Microkernel>::enter_fake_quant,
     }
 }
 

@@ -312,7 +312,8 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                             let terms = terms.add(row);
                             let out_bytes = waiting * K::NR * run.epilogue.dest.size();
                             let staging = staging.add(out_bytes);
-                            let at = TileAt { acc, staging, terms, row: block + row, col, rows, cols };
+                            let at =
+                                TileAt { acc, staging, width: K::NR, terms, row: block + row, col, rows, cols };
                             for (j, outlier) in outliers.clone() {
                                 // Of the same row tile: only k differs.
                                 let k = outlier.k as usize;
@@ -328,7 +329,7 @@ pub(crate) unsafe fn blocks<K: Microkernel, F: Finisher<K::Lanes>>(run: &BlockRu
                                 }
                             }
                             if rank_one_needed {
-                                rank_one::<K, K::Lanes>(&run.epilogue, &at);
+                                rank_one::<K::Lanes>(&run.epilogue, &at);
                             }
                             if F::HOT {
                                 tile::<K, F>(&run.epilogue, &at);

@@ -155,10 +155,12 @@ impl RowTerms {
 /// A scratch tile and where it goes.
 #[derive(Clone, Copy, Debug)]
 pub struct TileAt {
-    /// `rows` x `NR` sums, row-major.
+    /// `rows` x `width` sums, row-major.
     pub(crate) acc: *mut i32,
-    /// Room for `MR` x `NR` elements of the output, if that has no contiguous rows.
+    /// Room for as many elements of the output, if that has no contiguous rows.
     pub(crate) staging: *mut u8,
+    /// `NR` of the kernel that made the sums.
+    pub(crate) width: usize,
     /// Terms of the tile's rows.
     pub(crate) terms: RowTerms,
     /// First row and column of the tile in the job.
@@ -224,7 +226,7 @@ pub unsafe trait Finisher<L: Lanes>: 'static {
 /// * **Out**: the tile's elements are valid for writes, and for reads where the finisher reads.
 #[inline(always)]
 pub(crate) unsafe fn tile<K: Microkernel, F: Finisher<K::Lanes>>(e: &Epilogue<'_>, at: &TileAt) {
-    // SAFETY: our caller's clauses, passed on; a staged tile lies in `staging`, whose rows are NR long.
+    // SAFETY: our caller's clauses, passed on; a staged tile lies in `staging`, whose rows are as long as those of the sums.
     unsafe {
         let out = e.out.cast::<F::Out>().add(at.row * e.row_stride + at.col * e.col_stride);
         let staged = e.col_stride != 1;
@@ -232,11 +234,11 @@ pub(crate) unsafe fn tile<K: Microkernel, F: Finisher<K::Lanes>>(e: &Epilogue<'_
         if staged && F::READS {
             for c in 0..at.cols {
                 for r in 0..at.rows {
-                    *staging.add(r * K::NR + c) = *out.add(r * e.row_stride + c * e.col_stride);
+                    *staging.add(r * at.width + c) = *out.add(r * e.row_stride + c * e.col_stride);
                 }
             }
         }
-        let (to, step) = if staged { (staging, K::NR) } else { (out, e.row_stride) };
+        let (to, step) = if staged { (staging, at.width) } else { (out, e.row_stride) };
         finish_rows::<K, K::Lanes, F>(e, at, to, step);
     }
 }
@@ -256,12 +258,18 @@ pub(crate) unsafe fn finish_rows<K: Microkernel<Lanes = L>, L: Lanes, F: Finishe
     unsafe {
         let common = F::common(e);
         let mut r = 0;
-        if L::QUADS && F::CODES && size_of::<F::Out>() == 1 && at.cols == K::NR {
+        let whole = at.cols == at.width;
+        if L::QUADS
+            && F::CODES
+            && size_of::<F::Out>() == 1
+            && whole
+            && at.width.is_multiple_of(across::<K>() * L::N)
+        {
             r = quads::<K, L, F>(e, at, &common, out, step);
             if r == at.rows {
                 return;
             }
-        } else if F::HOT && !F::BY_ROW && at.rows == K::MR && at.cols == K::NR {
+        } else if F::HOT && !F::BY_ROW && at.rows == K::MR && whole && at.width == K::NR {
             // Known bounds: both loops are unrolled.
             let mut v = 0;
             while v < K::NR {
@@ -285,7 +293,7 @@ pub(crate) unsafe fn finish_rows<K: Microkernel<Lanes = L>, L: Lanes, F: Finishe
                 let row = F::row(e, at.row + r);
                 while v < at.cols {
                     let (term, columns) = (column_term::<L, F>(e, at.col + v), F::columns(e, at.col + v));
-                    one::<K, L, F>(&common, at, (r, v), term, &columns, &row, out.add(r * step + v));
+                    one::<L, F>(&common, at, (r, v), term, &columns, &row, out.add(r * step + v));
                     v += L::N;
                 }
                 (r, v) = (r + 1, 0);
@@ -295,7 +303,7 @@ pub(crate) unsafe fn finish_rows<K: Microkernel<Lanes = L>, L: Lanes, F: Finishe
                 let (term, columns) = (column_term::<L, F>(e, at.col + v), F::columns(e, at.col + v));
                 while r < at.rows {
                     let row = F::row(e, at.row + r);
-                    one::<K, L, F>(&common, at, (r, v), term, &columns, &row, out.add(r * step + v));
+                    one::<L, F>(&common, at, (r, v), term, &columns, &row, out.add(r * step + v));
                     r += 1;
                 }
                 (r, v) = (first, v + L::N);
@@ -315,6 +323,12 @@ pub(crate) unsafe fn byte_clamp<L: Lanes>(e: &Epilogue<'_>) -> ByteClamp<L::I> {
     unsafe { ByteClamp::new::<L>(zero_point, low, high, e.dest == Dest::I8) }
 }
 
+/// Vectors of a row that are narrowed together.
+const fn across<K: Microkernel>() -> usize {
+    let twos = (K::NR / <K::Lanes as Lanes>::N).trailing_zeros();
+    1 << if twos < 2 { twos } else { 2 }
+}
+
 /// Finishes whole rows to bytes, four vectors at a time; returns how many.
 #[inline(always)]
 unsafe fn quads<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
@@ -324,8 +338,8 @@ unsafe fn quads<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
     out: *mut F::Out,
     step: usize,
 ) -> usize {
-    // Vectors of a row and rows that are narrowed together.
-    let across = 1 << (K::NR / L::N).trailing_zeros().min(2);
+    let across = const { across::<K>() };
+    // Rows that are narrowed together.
     let rows = 4 / across;
     // SAFETY: the clauses of `tile`: rows of whole panels.
     unsafe {
@@ -345,7 +359,7 @@ unsafe fn quads<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
                     let row = F::row(e, at.row + r + i);
                     let row_term = L::splat(*at.terms.term.add(r + i));
                     for v in 0..across {
-                        let x = L::load(at.acc.add((r + i) * K::NR + left + v * L::N));
+                        let x = L::load(at.acc.add((r + i) * at.width + left + v * L::N));
                         let x = L::add(L::add(x, terms[v]), row_term);
                         codes[i * across + v] = F::code(common, x, &columns[v], &row);
                     }
@@ -354,7 +368,7 @@ unsafe fn quads<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
                 r += rows;
             }
             left += across * L::N;
-            if left >= K::NR {
+            if left >= at.width {
                 return r;
             }
         }
@@ -378,7 +392,7 @@ pub(crate) unsafe fn column_term<L: Lanes, F: Finisher<L>>(e: &Epilogue<'_>, col
 /// Finishes one vector, which may be the incomplete last one of a row.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)] // inlined into two loops; a struct would only rename its locals
-unsafe fn one<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
+unsafe fn one<L: Lanes, F: Finisher<L>>(
     common: &F::Common,
     at: &TileAt,
     (r, v): (usize, usize),
@@ -389,7 +403,7 @@ unsafe fn one<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
 ) {
     // SAFETY: the clauses of `tile`; `edge` holds a whole vector, and only valid elements are copied.
     unsafe {
-        let x = L::add(L::load(at.acc.add(r * K::NR + v)), L::add(term, L::splat(*at.terms.term.add(r))));
+        let x = L::add(L::load(at.acc.add(r * at.width + v)), L::add(term, L::splat(*at.terms.term.add(r))));
         let left = at.cols - v;
         if left >= L::N {
             return F::put(common, x, columns, row, out);
@@ -432,7 +446,7 @@ pub(crate) unsafe fn copy_few<T: Copy>(from: *const T, to: *mut T, count: usize)
 /// # Safety
 /// As [`tile`].
 #[inline(always)]
-pub(crate) unsafe fn rank_one<K: Microkernel<Lanes = L>, L: Lanes>(e: &Epilogue<'_>, at: &TileAt) {
+pub(crate) unsafe fn rank_one<L: Lanes>(e: &Epilogue<'_>, at: &TileAt) {
     let pairs = [(at.terms.sum_factor, Some(e.column_sums)), (at.terms.zero_factor, e.column_zeros)];
     for (factor, values) in pairs {
         let Some(values) = values.filter(|_| !factor.is_null()) else { continue };
@@ -441,7 +455,7 @@ pub(crate) unsafe fn rank_one<K: Microkernel<Lanes = L>, L: Lanes>(e: &Epilogue<
             for v in (0..at.cols).step_by(L::N) {
                 let column = L::load(values.as_ptr().add(at.col + v));
                 for r in 0..at.rows {
-                    let acc = at.acc.add(r * K::NR + v);
+                    let acc = at.acc.add(r * at.width + v);
                     let gain = L::mul(L::splat(*factor.add(r)), column);
                     L::store(acc, L::add(L::load(acc), gain));
                 }

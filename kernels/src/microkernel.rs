@@ -133,8 +133,12 @@ pub unsafe trait Microkernel: Sized + 'static {
     /// One block loop that calls the epilogue, instead of a loop with the epilogue inlined for each way to finish:
     /// much less code, for kernels that need not be fast.
     const ONE_LOOP: bool = false;
-    /// A depthwise loop for each way to finish, too. Of the kernels of a backend, whose lanes are the same, the first is enough.
-    const DEPTHWISE: bool = !Self::ONE_LOOP;
+    /// The kernel whose code serves for all that lanes alone decide: finishing a tile that is no block loop's, depthwise
+    /// convolutions, pairwise operations, fake quantization. `Self`, or one that needs no more than this does and has as many
+    /// lanes: of kernels with the same registers, one is compiled.
+    type Base: Microkernel;
+    /// Whether depthwise convolutions take weights as quads, by code of this kernel. Of the kernels of a backend, the first is enough.
+    const QUADS: bool = <Self::Lanes as Lanes>::DOTS;
 
     /// For which ways to finish `enter_direct` is there.
     const DIRECT: Registers = Registers::Never;
@@ -185,7 +189,7 @@ pub unsafe trait Microkernel: Sized + 'static {
     /// Packs one side.
     unsafe fn enter_pack(run: &PackRun);
     /// Runs lines of a depthwise convolution that finish by `F`.
-    unsafe fn enter_depthwise<F: Finisher<Self::Lanes>>(run: &DepthwiseRun<'_>);
+    unsafe fn enter_depthwise<F: Finisher<Self::Lanes>, const QUADS: bool>(run: &DepthwiseRun<'_>);
     /// Takes two operands to one output by a rule.
     unsafe fn enter_pairwise<R: Rule>(run: &PairwiseRun<'_>);
     /// Rounds reals to those of codes, or takes gradients back.
@@ -220,9 +224,11 @@ macro_rules! entries {
         }
 
         $(#[target_feature(enable = $feature)])?
-        unsafe fn enter_depthwise<F: $crate::finish::Finisher<Self::Lanes>>(run: &$crate::depthwise::DepthwiseRun<'_>) {
+        unsafe fn enter_depthwise<F: $crate::finish::Finisher<Self::Lanes>, const QUADS: bool>(
+            run: &$crate::depthwise::DepthwiseRun<'_>,
+        ) {
             // SAFETY: Features and the rest, promised by our caller.
-            unsafe { $crate::depthwise::lines::<Self, F>(run) }
+            unsafe { $crate::depthwise::lines::<Self, F, QUADS>(run) }
         }
 
         $(#[target_feature(enable = $feature)])?

@@ -417,6 +417,7 @@ impl Backend {
         let at = TileAt {
             acc: acc.as_mut_ptr(),
             staging: staging.as_mut_ptr(),
+            width: row.nr,
             terms: RowTerms { term: terms.as_ptr(), same: false, sum_factor: null, zero_factor: null },
             row: 0,
             col: 0,

@@ -270,6 +270,7 @@ unsafe impl Microkernel for Scalar {
     const LHS: Panel = Panel { width: MR, group: Panel::ROWS, elem: Elem::I16 };
     const RHS: Panel = Panel { width: NR, group: 2, elem: Elem::I16 };
     type Lanes = Plain<8>;
+    type Base = Self;
     type Gather = NoGather;
 
     #[inline(always)]

@@ -38,6 +38,7 @@ unsafe impl<S: Shape> Microkernel for Twin<S> {
     const LHS: Panel = Panel { width: S::TILE.0, group: S::GROUPS.0, elem: S::ELEMS.0 };
     const RHS: Panel = Panel { width: S::WIDTH, group: S::GROUPS.1, elem: S::ELEMS.1 };
     type Lanes = S::Lanes;
+    type Base = Self;
     type Gather = NoGather;
     const ONE_LOOP: bool = true;
     const WINDOWS: bool = S::GROUPS.0 == Panel::ROWS;

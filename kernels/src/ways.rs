@@ -360,7 +360,7 @@ unsafe fn fixed<L: Lanes, T: StoreCodes, W: WithFinisher<L>, const BY_ROW: bool>
     }
 }
 
-/// Finishes one tile, in a function of its own.
+/// Finishes one tile, in a function of its own, which is the base's.
 ///
 /// # Safety
 /// As [`tile`], with the lanes of `K`.
@@ -373,8 +373,8 @@ pub(crate) unsafe fn finish_tile<K: Microkernel>(e: &Epilogue<'_>, at: &TileAt) 
             unsafe { K::enter_finish::<F>(self.0, self.1) }
         }
     }
-    // SAFETY: our caller's clauses.
-    unsafe { with_finisher::<K::Lanes, _>(e, Once::<K>(e, at, PhantomData)) }
+    // SAFETY: our caller's clauses, those of the base among them.
+    unsafe { with_finisher::<<K::Base as Microkernel>::Lanes, _>(e, Once::<K::Base>(e, at, PhantomData)) }
 }
 
 /// The table entry: finishes one tile, all the way.

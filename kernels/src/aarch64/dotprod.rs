@@ -53,6 +53,7 @@ unsafe impl Microkernel for Dotprod {
     const LHS: Panel = Panel { width: MR, group: Panel::ROWS, elem: Elem::U8 };
     const RHS: Panel = Panel { width: NR, group: 4, elem: Elem::U8 };
     type Lanes = NeonLanes;
+    type Base = super::neon::Neon;
     type Gather = NeonGather;
 
     #[inline(always)]

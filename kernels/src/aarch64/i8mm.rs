@@ -49,6 +49,7 @@ unsafe impl Microkernel for I8mm {
     const LHS: Panel = Panel { width: MR, group: STEP, elem: Elem::U8 };
     const RHS: Panel = Panel { width: NR, group: STEP, elem: Elem::I8 };
     type Lanes = NeonLanes;
+    type Base = super::neon::Neon;
     type Gather = NeonGather;
 
     #[inline(always)]

@@ -41,6 +41,7 @@ unsafe impl Microkernel for Neon {
     const LHS: Panel = Panel { width: MR, group: Panel::ROWS, elem: Elem::U8 };
     const RHS: Panel = Panel { width: NR, group: STEP, elem: Elem::U8 };
     type Lanes = NeonLanes;
+    type Base = Self;
     type Gather = NeonGather;
 
     #[inline(always)]

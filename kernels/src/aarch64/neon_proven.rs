@@ -39,8 +39,8 @@ unsafe impl Microkernel for NeonProven {
     const LHS: Panel = Panel { width: MR, group: Panel::ROWS, elem: Elem::I8 };
     const RHS: Panel = Panel { width: NR, group: STEP, elem: Elem::I8 };
     const PROOF: Option<Proof> = Some(Proof::Pairs);
-    const DEPTHWISE: bool = false;
     type Lanes = NeonLanes;
+    type Base = super::neon::Neon;
     type Gather = NeonGather;
 
     #[inline(always)]

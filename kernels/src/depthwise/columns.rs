@@ -4,7 +4,6 @@ use core::mem::MaybeUninit;
 
 use super::{DepthwiseRun, DepthwiseShape, MOST};
 use crate::lanes::Lanes;
-use crate::microkernel::Microkernel;
 
 /// Columns of the input that a tile of 3 x 3 taps sees, at most.
 const SEEN: usize = (MOST - 1) * 2 + 3;
@@ -38,25 +37,20 @@ pub(super) struct Columns<'a, 'b> {
     first: usize,
     /// The first pixel of the tile, in the first line of the ring.
     from: *const u8,
-    /// Of the first tap, of [`Columns::nr`] channels and more.
+    /// Of the first tap.
     weights: *const u8,
-    nr: usize,
     channel: usize,
 }
 
 impl<'a, 'b> Columns<'a, 'b> {
     /// Channels from `channel` on, a multiple of the lanes, of windows from the `pixel` of a line of the ring on.
     #[inline(always)]
-    pub fn new<K: Microkernel>(run: &'a DepthwiseRun<'b>, first: usize, pixel: usize, channel: usize) -> Self {
-        // A channel's pair of i16, or quad of i8.
-        const GROUP: usize = 4;
-        let panel = channel / K::NR * run.panel;
+    pub fn new<L: Lanes>(run: &'a DepthwiseRun<'b>, first: usize, pixel: usize, channel: usize) -> Self {
         Self {
             run,
             first,
             from: run.lines.wrapping_add(pixel * run.shape.pixel + channel),
-            weights: run.weights.wrapping_add(panel + channel % K::NR * GROUP),
-            nr: K::NR,
+            weights: run.weights.wrapping_add(channel / L::N * run.panel),
             channel,
         }
     }
@@ -74,7 +68,7 @@ impl<'a, 'b> Columns<'a, 'b> {
     #[inline(always)]
     unsafe fn pair<L: Lanes>(&self, pair: usize) -> L::Pairs {
         // SAFETY: Depthwise: whole panels.
-        unsafe { L::load_pairs(self.weights.cast::<i16>().add(pair * 2 * self.nr)) }
+        unsafe { L::load_pairs(self.weights.cast::<i16>().add(pair * 2 * L::N)) }
     }
 
     /// 3 x 3 taps, side by side, `STRIDE` pixels from a window to the next, `R` windows.
@@ -82,15 +76,12 @@ impl<'a, 'b> Columns<'a, 'b> {
     /// # Safety
     /// Features of `L`; Depthwise. `quads` are those that the vector of channels before left there.
     #[inline(always)]
-    pub unsafe fn three<L: Lanes, const STRIDE: usize, const R: usize>(&self, quads: &mut Quads<L>) -> [L::I; R] {
+    pub unsafe fn three<L: Lanes, const STRIDE: usize, const R: usize, const QUADS: bool>(
+        &self,
+        quads: &mut Quads<L>,
+    ) -> [L::I; R] {
         // SAFETY: our caller's.
-        unsafe {
-            if L::DOTS && self.run.quads {
-                self.three_quads::<L, STRIDE, R>(quads)
-            } else {
-                self.three_pairs::<L, STRIDE, R>()
-            }
-        }
+        unsafe { if QUADS { self.three_quads::<L, STRIDE, R>(quads) } else { self.three_pairs::<L, STRIDE, R>() } }
     }
 
     /// The same of quads, which are made every four vectors.
@@ -129,7 +120,7 @@ impl<'a, 'b> Columns<'a, 'b> {
     ) -> [L::I; R] {
         // SAFETY: Depthwise: whole panels, lines as far as a whole tile looks, and four vectors further.
         unsafe {
-            let weights: [L::I; 3] = core::array::from_fn(|x| L::load(self.weights.add(x * 4 * self.nr).cast()));
+            let weights: [L::I; 3] = core::array::from_fn(|x| L::load(self.weights.add(x * 4 * L::N).cast()));
             let mut acc = [L::splat(0); R];
             for x in 0..(R - 1) * STRIDE + 3 {
                 let codes =
@@ -177,24 +168,24 @@ impl<'a, 'b> Columns<'a, 'b> {
         }
     }
 
-    /// Sums of `rows` pixels to `to`, `nr` apart.
+    /// Sums of `rows` pixels to `to`, `step` apart.
     ///
     /// # Safety
     /// As [`Columns::any`].
     #[inline(always)]
-    pub unsafe fn keep<L: Lanes, const R: usize>(&self, sums: [L::I; R], rows: usize, to: *mut i32) {
+    pub unsafe fn keep<L: Lanes, const R: usize>(&self, sums: [L::I; R], rows: usize, to: *mut i32, step: usize) {
         for (r, sum) in sums.into_iter().enumerate().take(rows) {
             // SAFETY: our caller's.
-            unsafe { L::store(to.add(r * self.nr), sum) }
+            unsafe { L::store(to.add(r * step), sum) }
         }
     }
 
-    /// Any taps: sums of `rows` pixels to `to`, `nr` apart.
+    /// Any taps: sums of `rows` pixels to `to`, `step` apart.
     ///
     /// # Safety
     /// Features of `L`; Depthwise; `to` is a scratch tile.
     #[inline(always)]
-    pub unsafe fn any<L: Lanes>(&self, rows: usize, to: *mut i32) {
+    pub unsafe fn any<L: Lanes>(&self, rows: usize, to: *mut i32, step: usize) {
         let DepthwiseShape { kernel: [height, width], stride, dilation, pixel, .. } = self.run.shape;
         // SAFETY: Depthwise, as above.
         unsafe {
@@ -214,7 +205,7 @@ impl<'a, 'b> Columns<'a, 'b> {
                         at += dilation[1] * pixel;
                     }
                 }
-                L::store(to.add(r * self.nr), acc);
+                L::store(to.add(r * step), acc);
             }
         }
     }

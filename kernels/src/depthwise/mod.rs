@@ -224,22 +224,44 @@ struct Scratch(MaybeUninit<[i32; ROWS * WIDEST]>);
 /// * **Depthwise**: `run` was made by [`Depthwise`], which checked every size, for the table row of `K`, and the memory it points
 ///   to is still borrowed.
 pub(crate) unsafe fn run<K: Microkernel>(run: &DepthwiseRun<'_>) {
-    struct Lines<'a, 'b, K>(&'a DepthwiseRun<'b>, PhantomData<K>);
-    impl<K: Microkernel> WithFinisher<K::Lanes> for Lines<'_, '_, K> {
+    // SAFETY: our caller's clauses. Pairs are everybody's, and the base has as many lanes.
+    unsafe {
+        if const { K::QUADS } && run.quads {
+            run_by::<K, true>(run);
+        } else {
+            run_by::<K::Base, false>(run);
+        }
+    }
+}
+
+/// Runs lines with weights of one form.
+///
+/// # Safety
+/// As [`run`].
+#[inline(always)]
+unsafe fn run_by<K: Microkernel, const QUADS: bool>(run: &DepthwiseRun<'_>) {
+    struct Lines<'a, 'b, K, const QUADS: bool>(&'a DepthwiseRun<'b>, PhantomData<K>);
+    impl<K: Microkernel, const QUADS: bool> WithFinisher<K::Lanes> for Lines<'_, '_, K, QUADS> {
         #[inline(always)]
         unsafe fn call<F: Finisher<K::Lanes>>(self) {
             // SAFETY: our caller's clauses.
-            unsafe { if F::HOT { K::enter_depthwise::<F>(self.0) } else { K::enter_depthwise::<Rest>(self.0) } }
+            unsafe {
+                if F::HOT {
+                    K::enter_depthwise::<F, QUADS>(self.0);
+                } else {
+                    K::enter_depthwise::<Rest, QUADS>(self.0);
+                }
+            }
         }
     }
     let e = &run.epilogue;
     let plain = e.col_stride == 1 && matches!(e.finish.row_bias, PerRow::One(_));
     // SAFETY: our caller's clauses.
     unsafe {
-        if const { K::DEPTHWISE && !K::Lanes::RULE_AT_RUN_TIME } && run.shape.is_common() && plain {
-            with_finisher::<K::Lanes, _>(e, Lines::<K>(run, PhantomData));
+        if const { !K::ONE_LOOP && !K::Lanes::RULE_AT_RUN_TIME } && run.shape.is_common() && plain {
+            with_finisher::<K::Lanes, _>(e, Lines::<K, QUADS>(run, PhantomData));
         } else {
-            K::enter_depthwise::<Rest>(run);
+            K::enter_depthwise::<Rest, QUADS>(run);
         }
     }
 }
@@ -249,24 +271,24 @@ pub(crate) unsafe fn run<K: Microkernel>(run: &DepthwiseRun<'_>) {
 /// # Safety
 /// As [`run`].
 #[inline(always)]
-pub(crate) unsafe fn lines<K: Microkernel, F: Finisher<K::Lanes>>(run: &DepthwiseRun<'_>) {
+pub(crate) unsafe fn lines<K: Microkernel, F: Finisher<K::Lanes>, const QUADS: bool>(run: &DepthwiseRun<'_>) {
     // Quads wait for the next vector of channels of the same line; else all lines share what a vector of channels needs.
-    let together = if F::HOT && !(<K::Lanes as Lanes>::DOTS && run.quads) { run.count } else { 1 };
+    let together = if F::HOT && !QUADS { run.count } else { 1 };
     let mut some = DepthwiseRun { count: together, ..*run };
     for _ in 0..run.count / together.max(1) {
         // SAFETY: our caller's clauses.
         unsafe {
             if !F::HOT {
-                tiles::<K>(&some);
+                tiles::<K, K::Lanes, QUADS>(&some);
             } else {
                 // A tile costs its pixels, and about two for what it prepares.
                 let cost = |rows: usize| run.width.div_ceil(rows) * (rows + 2);
                 let best = [ROWS, MOST, FEWEST].into_iter().min_by_key(|rows| cost(*rows));
                 match best {
                     // Other outputs are rare.
-                    Some(MOST) if const { F::CODES } => strided::<K, F, MOST>(&some),
-                    Some(FEWEST) if const { F::CODES } => strided::<K, F, FEWEST>(&some),
-                    _ => strided::<K, F, ROWS>(&some),
+                    Some(MOST) if const { F::CODES } => strided::<K::Lanes, F, MOST, QUADS>(&some),
+                    Some(FEWEST) if const { F::CODES } => strided::<K::Lanes, F, FEWEST, QUADS>(&some),
+                    _ => strided::<K::Lanes, F, ROWS, QUADS>(&some),
                 }
             }
         }
@@ -284,19 +306,19 @@ impl DepthwiseRun<'_> {
 }
 
 #[inline(always)]
-unsafe fn strided<K: Microkernel, F: Finisher<K::Lanes>, const R: usize>(run: &DepthwiseRun<'_>) {
+unsafe fn strided<L: Lanes, F: Finisher<L>, const R: usize, const QUADS: bool>(run: &DepthwiseRun<'_>) {
     // SAFETY: our caller's clauses.
     unsafe {
         if run.shape.stride == 1 {
-            on_registers::<K, K::Lanes, F, 1, R>(run);
+            on_registers::<L, F, 1, R, QUADS>(run);
         } else {
-            on_registers::<K, K::Lanes, F, 2, R>(run);
+            on_registers::<L, F, 2, R, QUADS>(run);
         }
     }
 }
 
 #[inline(always)]
-unsafe fn on_registers<K: Microkernel, L: Lanes, F: Finisher<L>, const STRIDE: usize, const R: usize>(
+unsafe fn on_registers<L: Lanes, F: Finisher<L>, const STRIDE: usize, const R: usize, const QUADS: bool>(
     run: &DepthwiseRun<'_>,
 ) {
     let (e, channels) = (&run.epilogue, run.shape.channels);
@@ -321,8 +343,8 @@ unsafe fn on_registers<K: Microkernel, L: Lanes, F: Finisher<L>, const STRIDE: u
                 let left = channels - col;
                 let (mut line, mut row) = (run.first, run.row + x);
                 for _ in 0..run.count {
-                    let at = Columns::new::<K>(run, line, x * STRIDE, col);
-                    let sums = at.three::<L, STRIDE, R>(&mut quads);
+                    let at = Columns::new::<L>(run, line, x * STRIDE, col);
+                    let sums = at.three::<L, STRIDE, R, QUADS>(&mut quads);
                     // SAFETY: a comment.
                     core::arch::asm!("/* {0} */", in(reg) &raw mut *kept, options(nostack, preserves_flags));
                     let (term, columns) = *kept;
@@ -372,13 +394,13 @@ unsafe fn on_registers<K: Microkernel, L: Lanes, F: Finisher<L>, const STRIDE: u
 }
 
 #[inline(always)]
-unsafe fn tiles<K: Microkernel>(run: &DepthwiseRun<'_>) {
+unsafe fn tiles<K: Microkernel, L: Lanes, const QUADS: bool>(run: &DepthwiseRun<'_>) {
     const { assert!(K::NR <= WIDEST) };
     let DepthwiseShape { stride, channels, .. } = run.shape;
     let e = &run.epilogue;
     let (mut acc, mut staging) = (Scratch(MaybeUninit::uninit()), Scratch(MaybeUninit::uninit()));
     let (acc, staging): (*mut i32, *mut u8) = (acc.0.as_mut_ptr().cast(), staging.0.as_mut_ptr().cast());
-    let (mut terms, mut quads) = ([0; ROWS], Quads::<K::Lanes>::uninit());
+    let (mut terms, mut quads) = ([0; ROWS], Quads::<L>::uninit());
     let mut x = 0;
     while x < run.width {
         let rows = ROWS.min(run.width - x);
@@ -391,22 +413,25 @@ unsafe fn tiles<K: Microkernel>(run: &DepthwiseRun<'_>) {
             while col < channels {
                 let mut v = 0;
                 while v < K::NR && col + v < channels {
-                    let at = Columns::new::<K>(run, run.first, x * stride, col + v);
-                    match stride {
-                        1 if run.quads => {
-                            at.keep::<K::Lanes, ROWS>(at.three::<K::Lanes, 1, ROWS>(&mut quads), rows, acc.add(v))
-                        }
-                        _ if run.quads => {
-                            at.keep::<K::Lanes, ROWS>(at.three::<K::Lanes, 2, ROWS>(&mut quads), rows, acc.add(v))
-                        }
-                        _ => at.any::<K::Lanes>(rows, acc.add(v)),
+                    let (at, acc) = (Columns::new::<L>(run, run.first, x * stride, col + v), acc.add(v));
+                    if !QUADS {
+                        at.any::<L>(rows, acc, K::NR);
+                    } else {
+                        let sums = match stride {
+                            1 => at.three::<L, 1, ROWS, true>(&mut quads),
+                            _ => at.three::<L, 2, ROWS, true>(&mut quads),
+                        };
+                        at.keep::<L, ROWS>(sums, rows, acc, K::NR);
                     }
-                    v += K::Lanes::N;
+                    v += L::N;
                 }
                 let null = core::ptr::null();
                 let terms = RowTerms { term: terms.as_ptr(), same: false, sum_factor: null, zero_factor: null };
                 let cols = K::NR.min(channels - col);
-                finish_tile::<K>(e, &TileAt { acc, staging, terms, row: run.row + x, col, rows, cols });
+                finish_tile::<K>(
+                    e,
+                    &TileAt { acc, staging, width: K::NR, terms, row: run.row + x, col, rows, cols },
+                );
                 if e.col_stride != 1 {
                     K::enter_scatter(e, &Staged { from: staging, row: run.row + x, col, rows, cols });
                 }

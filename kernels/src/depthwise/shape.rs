@@ -63,13 +63,13 @@ impl DepthwiseWeights<'_> {
 }
 
 impl DepthwiseForm {
-    /// The layout: a tap is a k.
+    /// The layout: a tap is a k, a panel a vector of channels.
     pub(super) fn panel(self, backend: Backend) -> Panel {
         let (group, elem) = match self {
             Self::Pairs => (2, Elem::I16),
             Self::Quads => (4, Elem::I8),
         };
-        Panel { width: backend.nr(), group, elem }
+        Panel { width: backend.lanes(), group, elem }
     }
 
     /// Taps of a column, padded.
@@ -87,7 +87,7 @@ impl DepthwiseShape {
 
     /// Whether weights may be packed as [`DepthwiseForm::Quads`].
     pub fn takes_quads(&self, backend: Backend) -> bool {
-        backend.row().dots && self.is_common()
+        backend.row().quads && self.is_common()
     }
 
     /// Taps of a channel, padded.
@@ -117,8 +117,8 @@ impl DepthwiseShape {
         [y, x]: [usize; 2],
     ) -> Result<usize, Error> {
         let strides = form.panel(backend).strides(self.k(form)?);
-        let at = strides.offset(channel % backend.nr(), x * form.height(self.kernel[0])? + y);
-        plus("weights", times("weights", channel / backend.nr(), strides.panel)?, at)
+        let at = strides.offset(channel % backend.lanes(), x * form.height(self.kernel[0])? + y);
+        plus("weights", times("weights", channel / backend.lanes(), strides.panel)?, at)
     }
 
     /// Lines of the input that an output line spans.

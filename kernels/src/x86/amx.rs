@@ -55,6 +55,7 @@ unsafe impl<T: Tiles> Microkernel for Amx<T> {
     const LHS: Panel = Panel { width: MR, group: Panel::ROWS, elem: Elem::U8 };
     const RHS: Panel = Panel { width: WIDTH, group: 4, elem: Elem::I8 };
     type Lanes = T::Lanes;
+    type Base = T::Base;
     type Gather = T::Gather;
     const DIRECT: Registers = Registers::Hot;
     const ACROSS: bool = true;

@@ -41,6 +41,7 @@ unsafe impl<const RHS: usize> Microkernel for Avx2<RHS> {
     const LHS: Panel = Panel { width: MR, group: Panel::ROWS, elem: Elem::I16 };
     const RHS: Panel = Panel { width: NR, group: 2, elem: if RHS == 1 { Elem::I8 } else { Elem::I16 } };
     type Lanes = YmmLanes<false>;
+    type Base = Avx2<2>;
     // Weights as i8 are for few rows that wait for them.
     const ONE_LOOP: bool = RHS == 1;
     type Gather = Avx2Gather;

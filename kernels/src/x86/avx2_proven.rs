@@ -15,6 +15,7 @@
 
 use core::arch::x86_64::*;
 
+use super::avx2::Avx2;
 use super::bytes::BytesGather;
 use super::ymm::YmmLanes;
 use crate::cpu::Features;
@@ -49,7 +50,7 @@ unsafe impl Microkernel for Avx2Proven {
     const RHS: Panel = Panel { width: NR, group: 4, elem: Elem::I8 };
     const PROOF: Option<Proof> = Some(Proof::Strips);
     type Lanes = YmmLanes<false>;
-    const DEPTHWISE: bool = false;
+    type Base = Avx2<2>;
     type Gather = BytesGather<false>;
 
     #[inline(always)]

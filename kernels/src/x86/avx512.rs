@@ -40,6 +40,7 @@ unsafe impl Microkernel for Avx512 {
     const LHS: Panel = Panel { width: MR, group: Panel::ROWS, elem: Elem::I16 };
     const RHS: Panel = Panel { width: NR, group: 2, elem: Elem::I16 };
     type Lanes = ZmmLanes<false>;
+    type Base = Self;
     type Gather = Avx2Gather;
 
     dot_entries!("avx512f,avx512bw,avx512dq,avx512vl", MR, NR / 16);

@@ -21,6 +21,7 @@ use core::arch::x86_64::*;
 use crate::cpu::Features;
 use crate::microkernel::{Microkernel, Tile};
 use crate::panel::{Elem, Panel};
+use crate::x86::avx512::Avx512;
 use crate::x86::bytes::BytesGather;
 use crate::x86::dot::{Dot, dot_entries, multiply};
 use crate::x86::zmm::ZmmLanes;
@@ -48,7 +49,8 @@ unsafe impl<const ROWS: usize, const V: usize> Microkernel for Avx512Vnni<ROWS, 
     const LHS: Panel = Panel { width: ROWS, group: Panel::ROWS, elem: Elem::U8 };
     const RHS: Panel = Panel { width: if V == 1 { 16 } else { WIDTH }, group: 4, elem: Elem::I8 };
     type Lanes = ZmmLanes<true>;
-    const DEPTHWISE: bool = ROWS == 14;
+    type Base = Avx512;
+    const QUADS: bool = ROWS == 14;
     type Gather = BytesGather<true>;
 
     dot_entries!("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni", ROWS, V);

@@ -16,6 +16,7 @@ use core::arch::x86_64::*;
 use crate::cpu::Features;
 use crate::microkernel::{Microkernel, Tile};
 use crate::panel::{Elem, Panel};
+use crate::x86::avx2::Avx2;
 use crate::x86::bytes::BytesGather;
 use crate::x86::dot::{Dot, dot_entries, multiply};
 use crate::x86::ymm::YmmLanes;
@@ -39,6 +40,7 @@ macro_rules! kernel {
             const LHS: Panel = Panel { width: MR, group: Panel::ROWS, elem: Elem::U8 };
             const RHS: Panel = Panel { width: NR, group: 4, elem: Elem::I8 };
             type Lanes = $lanes;
+            type Base = Avx2<2>;
             type Gather = BytesGather<false>;
 
             dot_entries!($features, MR, NR / 8);
@@ -81,7 +83,7 @@ kernel!(
     AvxVnniEvex,
     "twin",
     "x86-twin-avx-vnni-evex",
-    Features::AVX512.with(Features::AVX512_VNNI),
+    Features::AVX2.with(Features::AVX512).with(Features::AVX512_VNNI),
     "avx2,avx512vl,avx512vnni",
     YmmLanes<false>,
     _mm256_dpbusd_epi32

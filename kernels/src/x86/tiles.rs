@@ -5,7 +5,9 @@ use core::arch::asm;
 
 use crate::cpu::Features;
 use crate::lanes::Lanes;
+use crate::microkernel::Microkernel;
 use crate::packing::Gather;
+use crate::x86::avx512::Avx512;
 use crate::x86::bytes::BytesGather;
 use crate::x86::zmm::ZmmLanes;
 
@@ -51,8 +53,10 @@ pub unsafe trait Tiles: 'static {
     const NAMES: (&'static str, &'static str);
     /// What the instructions need.
     const NEEDS: Features;
-    /// Lanes of the epilogue.
+    /// Lanes of the epilogue, and the kernel that does what they alone decide.
     type Lanes: Lanes;
+    /// [`Microkernel::Base`].
+    type Base: Microkernel;
     /// Vectors of the packer.
     type Gather: Gather;
     /// `ldtilecfg`: sets the sizes of all tiles, and clears them.
@@ -79,6 +83,7 @@ unsafe impl Tiles for Instructions {
     const NAMES: (&'static str, &'static str) = ("amx-int8", "x86-amx-int8-tdpbusd-32x32");
     const NEEDS: Features = Features::AMX_INT8.with(Features::AVX512).with(Features::AVX512_VNNI);
     type Lanes = ZmmLanes<true>;
+    type Base = Avx512;
     type Gather = BytesGather<true>;
 
     #[inline(always)]

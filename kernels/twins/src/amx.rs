@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use zeropoint_kernels::x86::amx::Amx;
 use zeropoint_kernels::x86::tiles::{Config, Tiles};
 use zeropoint_kernels::{Features, NoGather, scalar};
 
@@ -31,6 +32,7 @@ unsafe impl Tiles for Model {
     const NAMES: (&'static str, &'static str) = ("twin", "twin-amx-model-32x32");
     const NEEDS: Features = Features::AVX512.with(Features::AVX512_VNNI); // of what is around the tiles
     type Lanes = scalar::Plain<16>;
+    type Base = Amx<Self>;
     type Gather = NoGather;
 
     unsafe fn configure(config: &Config) {
