@@ -108,6 +108,16 @@ pub unsafe trait Lanes: Sized + 'static {
     unsafe fn code_singles(a: *const u8) -> Self::Pairs;
     /// Loads `N` pairs.
     unsafe fn load_pairs(p: *const i16) -> Self::Pairs;
+    /// Whether `woven` is cheaper than `code_pairs` and `code_singles`, and a product with 0 as cheap as none.
+    const WOVEN: bool = true;
+    /// Loads `N` pairs of codes.
+    unsafe fn woven(p: *const u8) -> Self::Pairs;
+    /// The same vector, of which the compiler does not know where it comes from: it would add in an order of its own, for which there are not
+    /// enough registers.
+    #[inline(always)]
+    unsafe fn opaque(x: Self::I) -> Self::I {
+        x
+    }
     /// Exclusive or.
     unsafe fn xor_pairs(a: Self::Pairs, b: Self::Pairs) -> Self::Pairs;
     /// `acc` and, in each lane, the products of both numbers of a pair with those of the other.

@@ -228,6 +228,12 @@ unsafe impl<const N: usize> Lanes for Plain<N> {
     }
 
     #[inline(always)]
+    unsafe fn woven(p: *const u8) -> [[i16; 2]; N] {
+        // SAFETY: Pointers.
+        unsafe { p.cast::<[[u8; 2]; N]>().read_unaligned().map(|pair| pair.map(i16::from)) }
+    }
+
+    #[inline(always)]
     unsafe fn load_pairs(p: *const i16) -> [[i16; 2]; N] {
         // SAFETY: Pointers.
         unsafe { p.cast::<[[i16; 2]; N]>().read_unaligned() }

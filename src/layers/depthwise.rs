@@ -86,6 +86,7 @@ pub struct DepthwiseConv2d<L, O> {
 #[derive(Debug)]
 enum Weights {
     Pairs(Aligned<i16>),
+    Woven(Aligned<i16>),
     Quads(Aligned<i8>),
 }
 
@@ -93,21 +94,25 @@ impl Weights {
     fn zeros(form: DepthwiseForm, count: usize) -> Result<Self, Error> {
         Ok(match form {
             DepthwiseForm::Pairs => Self::Pairs(aligned("weights", count)?),
+            DepthwiseForm::Woven => Self::Woven(aligned("weights", count)?),
             DepthwiseForm::Quads => Self::Quads(aligned("weights", count)?),
         })
     }
 
     /// A weight less its zero point: of nine bits, or of eight in quads.
-    fn set(&mut self, at: usize, difference: i32) {
-        match self {
-            Self::Pairs(numbers) => numbers[at] = difference as i16,
-            Self::Quads(numbers) => numbers[at] = difference as i8,
+    fn set(&mut self, places: [usize; 2], difference: i32) {
+        for at in places {
+            match self {
+                Self::Pairs(numbers) | Self::Woven(numbers) => numbers[at] = difference as i16,
+                Self::Quads(numbers) => numbers[at] = difference as i8,
+            }
         }
     }
 
     fn borrow(&self) -> DepthwiseWeights<'_> {
         match self {
             Self::Pairs(numbers) => DepthwiseWeights::Pairs(numbers),
+            Self::Woven(numbers) => DepthwiseWeights::Woven(numbers),
             Self::Quads(numbers) => DepthwiseWeights::Quads(numbers),
         }
     }
@@ -159,8 +164,11 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
         };
         let taps = || (0..height).flat_map(|y| (0..width).map(move |x| [y, x]));
         let fits = |channel| taps().all(|tap| i8::try_from(difference(channel, tap)).is_ok());
-        let quads = shape.takes_quads(backend) && (0..channels).all(fits);
-        let form = if quads { DepthwiseForm::Quads } else { DepthwiseForm::Pairs };
+        let form = match shape.takes_quads(backend) && (0..channels).all(fits) {
+            true => DepthwiseForm::Quads,
+            false if shape.takes_woven(backend) => DepthwiseForm::Woven,
+            false => DepthwiseForm::Pairs,
+        };
         let (mut packed, columns) =
             (Weights::zeros(form, shape.weights(backend, form)?)?, backend.columns(channels)?);
         let memory = Error::Memory { argument: "weights", bytes: columns };
@@ -202,7 +210,7 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
     /// Bytes of the packed weights.
     pub fn packed_bytes(&self) -> usize {
         match &self.weights {
-            Weights::Pairs(numbers) => size_of_val(&numbers[..]),
+            Weights::Pairs(numbers) | Weights::Woven(numbers) => size_of_val(&numbers[..]),
             Weights::Quads(numbers) => numbers.len(),
         }
     }
@@ -222,18 +230,26 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
         Ok([batch, height, width, self.shape.channels])
     }
 
-    /// Codes of a line of the ring.
+    /// Codes of a line of the ring, or of as many as are woven.
     fn line(&self, width: usize) -> Result<usize, Error> {
-        let pairs = self.paired.map_or(Ok(0), |paired| paired.line(width / 2))?;
-        let line = self.shape.line(width)?.max(pairs);
+        let form = self.weights.borrow().form();
+        let pairs = self.paired.map_or(Ok(0), |paired| paired.line(form, width / 2))?;
+        let line = self.shape.line(form, width)?.max(pairs);
         line.checked_next_multiple_of(64).ok_or(Error::Overflow { argument: "workspace", a: line, b: 64 })
     }
 
-    /// Lines of the ring for an output of so many lines: what some of them see.
+    /// Lines that are woven.
+    fn together(&self) -> usize {
+        self.weights.borrow().form().lines()
+    }
+
+    /// Lines of the ring for an output of so many lines: what some of them see, or as many woven ones as hold them.
     fn ring(&self, line: usize, height: usize) -> Result<usize, Error> {
-        let span = self.shape.span()?;
+        let (span, together) = (self.shape.span()?, self.together());
         let all = height.saturating_sub(1).saturating_mul(self.window.stride[0]).saturating_add(span);
-        Ok(plan::ring(line).clamp(span, all))
+        // They may begin and end with any line of those that are woven.
+        let least = |lines: usize| lines.saturating_add(together - 1).div_ceil(together);
+        Ok(plan::ring(line, together > 1).clamp(least(span), least(all)))
     }
 
     fn slot(&self, height: usize, width: usize) -> Result<usize, Error> {
@@ -318,23 +334,33 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
         lines: &mut [u8],
         line: usize,
     ) -> Result<(), Error> {
-        let (span, ring) = (self.shape.span()?, lines.len() / line);
+        let (span, together) = (self.shape.span()?, self.together());
+        let (slots, ring) = (lines.len() / line, lines.len() / line * together);
         let stages = self.stages.borrow();
         let finish = lower::finish(&stages, self.near, self.sums.len(), &self.columns)?;
         let [_, count, width, channels] = strip.out.shape();
         // Lines of outputs that come at once: none but one where there are gaps between them.
-        let most = if strip.out.as_ref().pixels().is_some() { (ring - span) / down.stride + 1 } else { 1 };
+        let most = if strip.out.as_ref().pixels().is_some() {
+            (ring - (together - 1) - span) / down.stride + 1
+        } else {
+            1
+        };
         // Input lines, from the first that the strip sees: line `i` is line `i % ring` of the ring.
         let top = down.first(strip.line);
         let (mut copied, mut y) = (0, 0);
         while y < count {
             let (first, some) = (y * down.stride, most.min(count - y));
             let end = first + (some - 1) * down.stride + span;
-            for i in copied.max(first)..end {
-                let to = &mut lines[i % ring * line..][..line];
-                image.copy(strip.batch, [top + i as isize, across.first(0)], self.multiplier, to);
+            for slot in copied.max(first / together)..end.div_ceil(together) {
+                let to = &mut lines[slot % slots * line..][..line];
+                let from = [top + (slot * together) as isize, across.first(0)];
+                if together == 2 {
+                    image.weave(strip.batch, from, self.multiplier, to.as_chunks_mut().0);
+                } else {
+                    image.copy(strip.batch, from, self.multiplier, to);
+                }
             }
-            copied = end;
+            copied = end.div_ceil(together);
             let mut out = strip.out.reborrow().part([0, y, 0, 0], [1, some, width, channels])?;
             y += some;
             let (shape, out) = match self.paired.zip(out.reborrow().merged(2)) {

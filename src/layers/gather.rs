@@ -186,12 +186,61 @@ pub(crate) struct Surrounded<'a> {
 impl Surrounded<'_> {
     /// Copies pixels of a line from the one at `left` on, channels `times` over. Both may lie beyond the image.
     pub fn copy<T: Copied>(&self, image: usize, [line, left]: [isize; 2], times: usize, to: &mut [T]) {
-        let [_, height, width, channels] = self.input.shape();
         let zero = T::of(self.zero ^ self.flip, self.flip);
-        let Some(line) = usize::try_from(line).ok().filter(|line| *line < height) else { return to.fill(zero) };
+        let Some(line) = self.line(line) else { return to.fill(zero) };
+        let (to, pixels) = self.inside(left, times, to, zero);
+        match self.input.run([image, line, pixels.start], pixels.len()) {
+            Some(line) if times == 1 => T::copy(line, to, self.flip),
+            _ => self.one_by_one([image, line, pixels.start], times, to.iter_mut(), |to, code| {
+                *to = T::of(code, self.flip);
+            }),
+        }
+    }
+
+    /// The same of two lines, woven: each code of `line` has that of the next line behind it.
+    pub fn weave(&self, image: usize, [line, left]: [isize; 2], times: usize, to: &mut [[u8; 2]]) {
+        let Self { zero, flip, .. } = *self;
+        let (to, pixels) = self.inside(left, times, to, [zero; 2]);
+        let lines = [line, line + 1].map(|line| self.line(line));
+        let runs =
+            lines.map(|line| line.and_then(|line| self.input.run([image, line, pixels.start], pixels.len())));
+        match (runs, lines) {
+            _ if times > 1 => {}
+            ([Some(a), Some(b)], _) => {
+                return to.iter_mut().zip(a).zip(b).for_each(|((to, a), b)| *to = [a ^ flip, b ^ flip]);
+            }
+            ([Some(a), None], [_, None]) => {
+                return to.iter_mut().zip(a).for_each(|(to, a)| *to = [a ^ flip, zero]);
+            }
+            ([None, Some(b)], [None, _]) => {
+                return to.iter_mut().zip(b).for_each(|(to, b)| *to = [zero, b ^ flip]);
+            }
+            _ => {}
+        }
+        to.fill([zero; 2]);
+        for (half, line) in lines.into_iter().enumerate() {
+            let Some(line) = line else { continue };
+            self.one_by_one([image, line, pixels.start], times, to.iter_mut(), |to, code| to[half] = code ^ flip);
+        }
+    }
+
+    /// A line, if it lies in the image.
+    fn line(&self, line: isize) -> Option<usize> {
+        let [_, height, ..] = self.input.shape();
+        usize::try_from(line).ok().filter(|line| *line < height)
+    }
+
+    /// The part of `to`, from the pixel at `left` on, that shows pixels of the image, and which; fills the rest.
+    fn inside<'t, T: Copy>(
+        &self,
+        left: isize,
+        times: usize,
+        to: &'t mut [T],
+        zero: T,
+    ) -> (&'t mut [T], Range<usize>) {
+        let [_, _, width, channels] = self.input.shape();
         let pixel = channels * times;
         let seen = to.len() / pixel.max(1);
-        // Pixels that lie in the image.
         let before = left.min(0).unsigned_abs().min(seen);
         let inside = (width as isize - left).clamp(before as isize, seen as isize) as usize - before;
         let from = left.max(0).unsigned_abs();
@@ -199,12 +248,21 @@ impl Surrounded<'_> {
         let (to, tail) = rest.split_at_mut(inside * pixel);
         head.fill(zero);
         tail.fill(zero);
-        match self.input.run([image, line, from], inside) {
-            Some(line) if times == 1 => T::copy(line, to, self.flip),
-            _ => to.iter_mut().enumerate().for_each(|(i, to)| {
-                let at = [image, line, from + i / pixel, i % pixel / times];
-                *to = T::of(self.input.get(at).unwrap_or_default(), self.flip);
-            }),
+        (to, from..from + inside)
+    }
+
+    /// Puts the codes of pixels from `first` on, channels `times` over, to what there is.
+    fn one_by_one<T>(
+        &self,
+        [image, line, first]: [usize; 3],
+        times: usize,
+        to: impl Iterator<Item = T>,
+        put: impl Fn(T, u8),
+    ) {
+        let [.., channels] = self.input.shape();
+        for (i, to) in to.enumerate() {
+            let (pixel, channel) = (i / (channels * times), i % (channels * times) / times);
+            put(to, self.input.get([image, line, first + pixel, channel]).unwrap_or_default());
         }
     }
 }

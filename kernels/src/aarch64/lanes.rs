@@ -68,6 +68,19 @@ unsafe impl Lanes for NeonLanes {
         unsafe { [widened(a), vdup_n_s16(0)] }
     }
 
+    /// Each product is an instruction.
+    const WOVEN: bool = false;
+
+    #[inline(always)]
+    unsafe fn woven(p: *const u8) -> [int16x4_t; 2] {
+        // SAFETY: Features, Pointers.
+        unsafe {
+            let pairs = p.cast::<[u16; 4]>().read_unaligned();
+            let pairs = vld1_u16(pairs.as_ptr());
+            [vreinterpret_s16_u16(vand_u16(pairs, vdup_n_u16(255))), vreinterpret_s16_u16(vshr_n_u16::<8>(pairs))]
+        }
+    }
+
     #[inline(always)]
     unsafe fn load_pairs(p: *const i16) -> [int16x4_t; 2] {
         // SAFETY: Features, Pointers.

@@ -35,8 +35,8 @@ pub(super) struct Columns<'a, 'b> {
     run: &'a DepthwiseRun<'b>,
     /// The line of the ring that the first tap sees.
     first: usize,
-    /// The first pixel of the tile, in the first line of the ring.
-    from: *const u8,
+    /// Codes of a line before the first pixel of the tile.
+    before: usize,
     /// Of the first tap.
     weights: *const u8,
     channel: usize,
@@ -49,7 +49,7 @@ impl<'a, 'b> Columns<'a, 'b> {
         Self {
             run,
             first,
-            from: run.lines.wrapping_add(pixel * run.shape.pixel + channel),
+            before: pixel * run.shape.pixel + channel,
             weights: run.weights.wrapping_add(channel / L::N * run.panel),
             channel,
         }
@@ -61,7 +61,15 @@ impl<'a, 'b> Columns<'a, 'b> {
         let at = self.first + y * self.run.shape.dilation[0];
         // Less than two rounds.
         let at = if at >= self.run.ring { at - self.run.ring } else { at };
-        self.from.wrapping_add(at * self.run.line_step)
+        self.run.lines.wrapping_add(at * self.run.line_step + self.before)
+    }
+
+    /// The codes of the two lines that are woven, one of which a window sees first, or of the two behind them.
+    #[inline(always)]
+    fn woven(&self, behind: usize) -> *const u8 {
+        let (at, ring) = (self.first / 2 + behind, self.run.ring / 2);
+        let at = if at >= ring { at - ring } else { at };
+        self.run.lines.wrapping_add(at * self.run.line_step + 2 * self.before)
     }
 
     /// The weights of a pair of taps.
@@ -135,29 +143,35 @@ impl<'a, 'b> Columns<'a, 'b> {
         }
     }
 
-    /// The same of pairs.
+    /// The same of pairs: of two lines and of the third, or of woven lines, two and two, of which one has weights of 0.
     #[inline(always)]
     unsafe fn three_pairs<L: Lanes, const STRIDE: usize, const R: usize>(&self) -> [L::I; R] {
-        let [a, b, c] = [self.line(0), self.line(1), self.line(2)];
-        let step = self.run.shape.pixel;
+        let ([a, b, c], first, step) = if L::WOVEN {
+            ([self.woven(0), self.woven(0), self.woven(1)], self.first % 2 * 6, 2 * self.run.shape.pixel)
+        } else {
+            ([self.line(0), self.line(1), self.line(2)], 0, self.run.shape.pixel)
+        };
         // SAFETY: Depthwise: lines reach as far as a whole tile looks.
         unsafe {
             let weights: [[L::Pairs; 2]; 3] = [
-                [self.pair::<L>(0), self.pair::<L>(1)],
-                [self.pair::<L>(2), self.pair::<L>(3)],
-                [self.pair::<L>(4), self.pair::<L>(5)],
+                [self.pair::<L>(first), self.pair::<L>(first + 1)],
+                [self.pair::<L>(first + 2), self.pair::<L>(first + 3)],
+                [self.pair::<L>(first + 4), self.pair::<L>(first + 5)],
             ];
             let mut acc = [L::splat(0); R];
             macro_rules! columns {
                 ($($x:literal)*) => {$(
                     if $x < (R - 1) * STRIDE + 3 {
                         let at = $x * step;
-                        let two = L::code_pairs(a.add(at), b.add(at));
-                        let one = L::code_singles(c.add(at));
+                        let (two, more) = if L::WOVEN {
+                            (L::woven(a.add(at)), L::woven(c.add(at)))
+                        } else {
+                            (L::code_pairs(a.add(at), b.add(at)), L::code_singles(c.add(at)))
+                        };
                         for (tap, weights) in weights.into_iter().enumerate() {
                             if let Some(row) = seen($x, tap, [STRIDE, R]) {
                                 acc[row] = L::add_products(acc[row], two, weights[0]);
-                                acc[row] = L::add_products(acc[row], one, weights[1]);
+                                acc[row] = L::opaque(L::add_products(acc[row], more, weights[1]));
                             }
                         }
                     }

@@ -58,9 +58,9 @@ pub(crate) const WIDEST: usize = 64;
 /// let shape = DepthwiseShape { kernel: [1, 2], stride: 1, dilation: [1, 1], channels: 2, pixel: 2 };
 /// let mut weights = vec![0i16; shape.weights(backend, DepthwiseForm::Pairs)?];
 /// for (channel, x, weight) in [(0, 0, 1), (0, 1, 10), (1, 0, -1), (1, 1, 100)] {
-///     weights[shape.place(backend, DepthwiseForm::Pairs, channel, [0, x])?] = weight;
+///     weights[shape.place(backend, DepthwiseForm::Pairs, channel, [0, x])?[0]] = weight;
 /// }
-/// let mut lines = vec![0u8; shape.line(2)?];
+/// let mut lines = vec![0u8; shape.line(DepthwiseForm::Pairs, 2)?];
 /// lines[..6].copy_from_slice(&[1, 1, 2, 2, 3, 3]); // three pixels of two channels
 /// let (mut out, columns) = ([0i32; 4], vec![0; backend.columns(2)?]);
 /// Depthwise {
@@ -88,9 +88,10 @@ pub struct Depthwise<'a, O> {
     /// Lines of [`DepthwiseShape::line`] codes each; padding holds the zero point. Of `i8` codes the sign bit is flipped, and the
     /// zero point raised by 128.
     pub lines: &'a [u8],
-    /// Codes from a line to the next.
+    /// Codes from a line to the next, or from two woven ones to the next two.
     pub line_step: usize,
-    /// How many lines there are, the first of which follows the last: all that the outputs see, [`DepthwiseShape::span`] for one.
+    /// How many lines there are, the first of which follows the last: all that the outputs see, [`DepthwiseShape::span`] for one, and
+    /// those woven with them.
     pub ring: usize,
     /// Which of them the first tap of the first output sees.
     pub first: usize,
@@ -123,9 +124,8 @@ pub struct DepthwiseRun<'a> {
     count: usize,
     width: usize,
     row: usize,
-    /// Of the form that `quads` says.
     weights: *const u8,
-    quads: bool,
+    form: DepthwiseForm,
     /// Bytes from a panel of weights to the next.
     panel: usize,
     epilogue: Epilogue<'a>,
@@ -153,11 +153,23 @@ impl<O: Element> Depthwise<'_, O> {
         }
         let count = rows / width;
         let (form, columns, span) = (weights.form(), backend.columns(channels)?, shape.span()?);
-        if form == DepthwiseForm::Quads && !shape.takes_quads(backend) {
+        let taken = match form {
+            DepthwiseForm::Pairs => true,
+            DepthwiseForm::Woven => shape.takes_woven(backend),
+            DepthwiseForm::Quads => shape.takes_quads(backend),
+        };
+        if !taken {
             let [height, width] = shape.kernel;
-            return Err(Error::Shape { argument: "weights in quads", expected: (3, 3), got: (height, width) });
+            let argument = if form == DepthwiseForm::Woven { "woven weights" } else { "weights in quads" };
+            return Err(Error::Shape { argument, expected: (3, 3), got: (height, width) });
+        }
+        let together = form.lines();
+        if !ring.is_multiple_of(together) {
+            return Err(Error::Divisor { argument: "lines woven together", value: together, of: ring });
         }
         let seen = plus("lines", times("lines", count - 1, down)?, span)?;
+        // From the first of those woven with the first to the last of those woven with the last.
+        let seen = plus("lines", plus("lines", seen, first % together)?, together - 1)? / together * together;
         for (argument, value, low, high) in
             [("ring", ring, seen, usize::MAX), ("first", first, 0, ring.saturating_sub(1))]
         {
@@ -165,9 +177,9 @@ impl<O: Element> Depthwise<'_, O> {
                 return Err(Error::Limit { argument, value, low, high });
             }
         }
-        let before = times("lines", ring - 1, line_step)?;
+        let before = times("lines", ring / together - 1, line_step)?;
         for (argument, expected, got) in [
-            ("lines", plus("lines", before, shape.line(width)?)?, lines.len()),
+            ("lines", plus("lines", before, shape.line(form, width)?)?, lines.len()),
             ("weights", shape.weights(backend, form)?, weights.count()),
             ("sums", columns, sums.len()),
         ] {
@@ -190,7 +202,7 @@ impl<O: Element> Depthwise<'_, O> {
             width,
             row: 0,
             weights: weights.pointer(),
-            quads: form == DepthwiseForm::Quads,
+            form,
             panel: {
                 let panel = form.panel(backend);
                 times("weights", panel.strides(shape.k(form)?).panel, panel.elem.size())?
@@ -226,7 +238,7 @@ struct Scratch(MaybeUninit<[i32; ROWS * WIDEST]>);
 pub(crate) unsafe fn run<K: Microkernel>(run: &DepthwiseRun<'_>) {
     // SAFETY: our caller's clauses. Pairs are everybody's, and the base has as many lanes.
     unsafe {
-        if const { K::QUADS } && run.quads {
+        if const { K::QUADS } && run.form == DepthwiseForm::Quads {
             run_by::<K, true>(run);
         } else {
             run_by::<K::Base, false>(run);
@@ -256,9 +268,13 @@ unsafe fn run_by<K: Microkernel, const QUADS: bool>(run: &DepthwiseRun<'_>) {
     }
     let e = &run.epilogue;
     let plain = e.col_stride == 1 && matches!(e.finish.row_bias, PerRow::One(_));
+    let common = match run.form {
+        DepthwiseForm::Pairs => !K::Lanes::WOVEN && run.shape.is_common(),
+        DepthwiseForm::Woven | DepthwiseForm::Quads => true,
+    };
     // SAFETY: our caller's clauses.
     unsafe {
-        if const { !K::ONE_LOOP && !K::Lanes::RULE_AT_RUN_TIME } && run.shape.is_common() && plain {
+        if const { !K::ONE_LOOP && !K::Lanes::RULE_AT_RUN_TIME } && common && plain {
             with_finisher::<K::Lanes, _>(e, Lines::<K, QUADS>(run, PhantomData));
         } else {
             K::enter_depthwise::<Rest, QUADS>(run);
@@ -350,10 +366,10 @@ unsafe fn on_registers<L: Lanes, F: Finisher<L>, const STRIDE: usize, const R: u
                     let (term, columns) = *kept;
                     let out = e.out.cast::<F::Out>().add(row * e.row_stride + col);
                     if bytes {
-                        let mut edge = [0u8; MOST * 16];
+                        let mut edge = MaybeUninit::<[u8; MOST * 16]>::uninit();
+                        let edge: *mut u8 = edge.as_mut_ptr().cast();
                         let whole = rows == R && left >= L::N;
-                        let (to, step) =
-                            if whole { (out.cast(), e.row_stride) } else { (edge.as_mut_ptr(), L::N) };
+                        let (to, step) = if whole { (out.cast(), e.row_stride) } else { (edge, L::N) };
                         let mut codes = [L::splat(0); R];
                         for (code, sum) in codes.iter_mut().zip(sums) {
                             *code = F::code(&common, L::add(sum, term), &columns, &F::row(e, 0));
@@ -364,7 +380,8 @@ unsafe fn on_registers<L: Lanes, F: Finisher<L>, const STRIDE: usize, const R: u
                             L::store_codes(to.add(first * step), step, 4, four, &clamp);
                         }
                         for r in 0..if whole { 0 } else { rows } {
-                            let (from, to) = (edge.as_ptr().add(r * L::N), out.add(r * e.row_stride).cast::<u8>());
+                            let (from, to) =
+                                (edge.add(r * L::N).cast_const(), out.add(r * e.row_stride).cast::<u8>());
                             if left >= L::N {
                                 to.copy_from_nonoverlapping(from, L::N);
                             } else {
@@ -414,12 +431,12 @@ unsafe fn tiles<K: Microkernel, L: Lanes, const QUADS: bool>(run: &DepthwiseRun<
                 let mut v = 0;
                 while v < K::NR && col + v < channels {
                     let (at, acc) = (Columns::new::<L>(run, run.first, x * stride, col + v), acc.add(v));
-                    if !QUADS {
+                    if run.form == DepthwiseForm::Pairs {
                         at.any::<L>(rows, acc, K::NR);
                     } else {
                         let sums = match stride {
-                            1 => at.three::<L, 1, ROWS, true>(&mut quads),
-                            _ => at.three::<L, 2, ROWS, true>(&mut quads),
+                            1 => at.three::<L, 1, ROWS, QUADS>(&mut quads),
+                            _ => at.three::<L, 2, ROWS, QUADS>(&mut quads),
                         };
                         at.keep::<L, ROWS>(sums, rows, acc, K::NR);
                     }

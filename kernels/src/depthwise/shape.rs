@@ -26,6 +26,9 @@ pub struct DepthwiseShape {
 pub enum DepthwiseForm {
     /// In pairs, as i16: any difference of two codes.
     Pairs,
+    /// The same, for lines that are woven two by two: codes of line 2 i and line 2 i + 1 take turns. Faster, where a backend takes it:
+    /// [`DepthwiseShape::takes_woven`].
+    Woven,
     /// In fours, as i8. Faster, where a backend takes it: [`DepthwiseShape::takes_quads`].
     Quads,
 }
@@ -35,38 +38,47 @@ pub enum DepthwiseForm {
 pub enum DepthwiseWeights<'a> {
     /// [`DepthwiseForm::Pairs`].
     Pairs(&'a [i16]),
+    /// [`DepthwiseForm::Woven`].
+    Woven(&'a [i16]),
     /// [`DepthwiseForm::Quads`].
     Quads(&'a [i8]),
 }
 
 impl DepthwiseWeights<'_> {
-    pub(super) fn form(self) -> DepthwiseForm {
+    /// How they are packed.
+    pub fn form(self) -> DepthwiseForm {
         match self {
             Self::Pairs(_) => DepthwiseForm::Pairs,
+            Self::Woven(_) => DepthwiseForm::Woven,
             Self::Quads(_) => DepthwiseForm::Quads,
         }
     }
 
     pub(super) fn count(self) -> usize {
         match self {
-            Self::Pairs(weights) => weights.len(),
+            Self::Pairs(weights) | Self::Woven(weights) => weights.len(),
             Self::Quads(weights) => weights.len(),
         }
     }
 
     pub(super) fn pointer(self) -> *const u8 {
         match self {
-            Self::Pairs(weights) => weights.as_ptr().cast(),
+            Self::Pairs(weights) | Self::Woven(weights) => weights.as_ptr().cast(),
             Self::Quads(weights) => weights.as_ptr().cast(),
         }
     }
 }
 
 impl DepthwiseForm {
+    /// Lines of the input that lie in one.
+    pub fn lines(self) -> usize {
+        if self == Self::Woven { 2 } else { 1 }
+    }
+
     /// The layout: a tap is a k, a panel a vector of channels.
     pub(super) fn panel(self, backend: Backend) -> Panel {
         let (group, elem) = match self {
-            Self::Pairs => (2, Elem::I16),
+            Self::Pairs | Self::Woven => (2, Elem::I16),
             Self::Quads => (4, Elem::I8),
         };
         Panel { width: backend.lanes(), group, elem }
@@ -74,7 +86,7 @@ impl DepthwiseForm {
 
     /// Taps of a column, padded.
     pub(super) fn height(self, taps: usize) -> Result<usize, Error> {
-        let group = if self == Self::Pairs { 2 } else { 4 };
+        let group = if self == Self::Quads { 4 } else { 2 };
         taps.checked_next_multiple_of(group).ok_or(Error::Overflow { argument: "kernel", a: taps, b: group })
     }
 }
@@ -90,9 +102,14 @@ impl DepthwiseShape {
         backend.row().quads && self.is_common()
     }
 
-    /// Taps of a channel, padded.
+    /// Whether weights may be packed as [`DepthwiseForm::Woven`].
+    pub fn takes_woven(&self, backend: Backend) -> bool {
+        backend.row().woven && self.is_common() && self.dilation[0] == 1
+    }
+
+    /// Taps of a channel, padded. Woven weights are there twice, for windows that begin with an even line and with an odd one.
     pub(super) fn k(&self, form: DepthwiseForm) -> Result<usize, Error> {
-        times("kernel", form.height(self.kernel[0])?, self.kernel[1])
+        times("kernel", times("kernel", form.height(self.kernel[0])?, self.kernel[1])?, form.lines())
     }
 
     /// Numbers that the packed weights take, all 0 but where [`DepthwiseShape::place`] says.
@@ -105,7 +122,7 @@ impl DepthwiseShape {
         Ok(bytes / panel.elem.size())
     }
 
-    /// Where the weight of a channel and a tap, less its zero point, goes.
+    /// Where the weight of a channel and a tap, less its zero point, goes: woven ones to two places, others to one, given twice.
     ///
     /// # Errors
     /// [`Error::Overflow`].
@@ -115,10 +132,14 @@ impl DepthwiseShape {
         form: DepthwiseForm,
         channel: usize,
         [y, x]: [usize; 2],
-    ) -> Result<usize, Error> {
-        let strides = form.panel(backend).strides(self.k(form)?);
-        let at = strides.offset(channel % backend.lanes(), x * form.height(self.kernel[0])? + y);
-        plus("weights", times("weights", channel / backend.lanes(), strides.panel)?, at)
+    ) -> Result<[usize; 2], Error> {
+        let (strides, height) = (form.panel(backend).strides(self.k(form)?), form.height(self.kernel[0])?);
+        let panel = times("weights", channel / backend.lanes(), strides.panel)?;
+        let place = |k: usize| plus("weights", panel, strides.offset(channel % backend.lanes(), k));
+        let first = x * height + y;
+        // The line before an odd one has a weight of 0.
+        let second = if form == DepthwiseForm::Woven { self.kernel[1] * height + first + 1 } else { first };
+        Ok([place(first)?, place(second)?])
     }
 
     /// Lines of the input that an output line spans.
@@ -129,16 +150,17 @@ impl DepthwiseShape {
         plus("kernel", times("kernel", self.kernel[0].saturating_sub(1), self.dilation[0])?, 1)
     }
 
-    /// Codes that a line of `outputs` pixels may read, of which those beyond the last window may be anything.
+    /// Codes that outputs of `outputs` pixels may read of a line, or of woven ones, of which those beyond the last window may be anything.
     ///
     /// # Errors
     /// [`Error::Overflow`].
-    pub fn line(&self, outputs: usize) -> Result<usize, Error> {
+    pub fn line(&self, form: DepthwiseForm, outputs: usize) -> Result<usize, Error> {
         // The last tile begins at the last pixel.
         let across = times("line", plus("line", outputs, MOST - 2)?, self.stride)?;
         let taps = times("line", self.kernel[1].saturating_sub(1), self.dilation[1])?;
         let pixels = plus("line", plus("line", across, taps)?, 1)?;
-        plus("line", plus("line", times("line", pixels, self.pixel)?, self.channels)?, WIDEST)
+        let line = plus("line", plus("line", times("line", pixels, self.pixel)?, self.channels)?, WIDEST)?;
+        times("line", line, form.lines())
     }
 
     /// The same of two output pixels at once, if they fill a vector that one leaves half empty: of twice the channels, of which the

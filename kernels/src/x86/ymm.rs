@@ -60,6 +60,18 @@ unsafe impl<const VNNI: bool> Lanes for YmmLanes<VNNI> {
         }
     }
 
+    #[inline(always)]
+    unsafe fn opaque(x: __m256i) -> __m256i {
+        // SAFETY: Features.
+        unsafe { opaque(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn woven(p: *const u8) -> __m256i {
+        // SAFETY: Features, Pointers.
+        unsafe { _mm256_cvtepu8_epi16(_mm_loadu_si128(p.cast())) }
+    }
+
     const DOTS: bool = VNNI;
 
     #[inline(always)]
@@ -332,4 +344,12 @@ unsafe impl<const VNNI: bool> Lanes for YmmLanes<VNNI> {
             _mm_storeu_si128(p.cast(), _mm256_castsi256_si128(together));
         }
     }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn opaque(mut x: __m256i) -> __m256i {
+    // SAFETY: a comment.
+    unsafe { core::arch::asm!("/* {0} */", inout(ymm_reg) x, options(pure, nomem, nostack, preserves_flags)) }
+    x
 }

@@ -39,6 +39,18 @@ unsafe impl<const VNNI: bool> Lanes for ZmmLanes<VNNI> {
     }
 
     #[inline(always)]
+    unsafe fn opaque(x: __m512i) -> __m512i {
+        // SAFETY: Features.
+        unsafe { opaque(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn woven(p: *const u8) -> __m512i {
+        // SAFETY: Features, Pointers.
+        unsafe { _mm512_cvtepu8_epi16(_mm256_loadu_si256(p.cast())) }
+    }
+
+    #[inline(always)]
     unsafe fn load_codes(p: *const u8) -> __m512i {
         // SAFETY: Features, Pointers.
         unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast())) }
@@ -375,4 +387,12 @@ unsafe fn near(x: __m512i, m: __m512i, s: __m512i, away: bool) -> __m512i {
 unsafe fn merge(even: __m512i, odd: __m512i) -> __m512i {
     // SAFETY: Features.
     unsafe { _mm512_mask_shuffle_epi32::<0b11_11_01_01>(odd, 0x5555, even) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn opaque(mut x: __m512i) -> __m512i {
+    // SAFETY: a comment.
+    unsafe { core::arch::asm!("/* {0} */", inout(zmm_reg) x, options(pure, nomem, nostack, preserves_flags)) }
+    x
 }

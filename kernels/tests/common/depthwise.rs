@@ -26,15 +26,20 @@ fn checked<O: Output>(run: &Run, shape: DepthwiseShape, width: usize, kind: Kind
     let DepthwiseShape { kernel: [height, taps], stride, dilation, channels, pixel: step } = shape;
     let arena = Arena::new(place);
     let columns = backend.columns(channels).unwrap();
-    let ring = (height_out - 1) * down + shape.span().unwrap() + more;
-    let line_step = shape.line(width).unwrap() + rng.below(70);
-    let len = (ring - 1) * line_step + shape.line(width).unwrap();
-    let lines = arena.slice(len, |_| rng.extreme(0, 255) as u8);
+    // What is faster where it is taken, and pairs now and then, too.
+    let form = match rng.below(3) {
+        0 | 1 if shape.takes_quads(backend) => DepthwiseForm::Quads,
+        0 | 2 if shape.takes_woven(backend) => DepthwiseForm::Woven,
+        _ => DepthwiseForm::Pairs,
+    };
+    let (quads, together) = (form == DepthwiseForm::Quads, form.lines());
+    let seen = (height_out - 1) * down + shape.span().unwrap();
+    let ring = (seen + more + together - 1).next_multiple_of(together);
     let first = rng.below(ring);
+    let line_step = shape.line(form, width).unwrap() + rng.below(70);
+    let len = (ring / together - 1) * line_step + shape.line(form, width).unwrap();
+    let lines = arena.slice(len, |_| rng.extreme(0, 255) as u8);
 
-    // Quads where there are any, and pairs now and then, too.
-    let quads = shape.takes_quads(backend) && !rng.one_in(3);
-    let form = if quads { DepthwiseForm::Quads } else { DepthwiseForm::Pairs };
     let (low, high) = if quads { (-128, 127) } else { (-255, 255) };
     let count = shape.weights(backend, form).unwrap();
     let pairs = arena.slice(if quads { 0 } else { count }, |_| 0i16);
@@ -45,25 +50,27 @@ fn checked<O: Output>(run: &Run, shape: DepthwiseShape, width: usize, kind: Kind
         for y in 0..height {
             for x in 0..taps {
                 let weight = rng.extreme(low, high);
-                let at = shape.place(backend, form, channel, [y, x]).unwrap();
-                if quads {
-                    bytes[at] = weight as i8
-                } else {
-                    pairs[at] = weight as i16
+                for at in shape.place(backend, form, channel, [y, x]).unwrap() {
+                    if quads { bytes[at] = weight as i8 } else { pairs[at] = weight as i16 }
                 }
                 taken[(channel * height + y) * taps + x] = weight;
                 *sum += weight;
             }
         }
     }
-    let weights = if quads { DepthwiseWeights::Quads(bytes) } else { DepthwiseWeights::Pairs(pairs) };
+    let weights = match form {
+        DepthwiseForm::Pairs => DepthwiseWeights::Pairs(pairs),
+        DepthwiseForm::Woven => DepthwiseWeights::Woven(pairs),
+        DepthwiseForm::Quads => DepthwiseWeights::Quads(bytes),
+    };
     let zero_point = rng.extreme(0, 255);
     let sum = |row: usize, channel: usize| {
         let (top, pixel, mut sum) = (row / width * down, row % width, 0);
         for y in 0..height {
             for x in 0..taps {
                 let line = (first + top + y * dilation[0]) % ring;
-                let at = line * line_step + (pixel * stride + x * dilation[1]) * step + channel;
+                let before = (pixel * stride + x * dilation[1]) * step + channel;
+                let at = line / together * line_step + before * together + line % together;
                 let weight = taken[(channel * height + y) * taps + x];
                 sum += (i64::from(lines[at]) - i64::from(zero_point)) * i64::from(weight);
             }
