@@ -436,8 +436,10 @@ unsafe fn direct<K: Microkernel, F: Finisher<K::Lanes>>(
     // SAFETY: Job: staging and scratch have room for `staged_rows` rows, and for a tile.
     unsafe {
         let column_terms = run.workspace.add(room.scratch).cast::<i32>();
+        let same = <K::Lanes as Lanes>::splat(if terms.same { *terms.term } else { 0 });
         for v in (0..if K::ACROSS { 0 } else { panels * K::NR }).step_by(<K::Lanes as Lanes>::N) {
-            <K::Lanes as Lanes>::store(column_terms.add(v), column_term::<K::Lanes, F>(e, col + v));
+            let term = column_term::<K::Lanes, F>(e, col + v);
+            <K::Lanes as Lanes>::store(column_terms.add(v), <K::Lanes as Lanes>::add(term, same));
         }
         let staging = run.workspace.add(room.staging);
         let staged = is_staged::<K>(run, col);

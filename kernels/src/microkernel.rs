@@ -59,7 +59,8 @@ pub struct Direct<'a> {
     pub panel: usize,
     /// What each sum of a row gains, for all rows of all tiles.
     pub terms: RowTerms,
-    /// What each sum of a column starts from, `NR` a panel, aligned to 64 bytes, if the kernel does not go across.
+    /// What each sum of a column starts from, `NR` a panel, aligned to 64 bytes, if the kernel does not go across; with the term of a row
+    /// where that is the same for all.
     pub column_terms: *const i32,
     /// How to finish.
     pub epilogue: &'a Epilogue<'a>,

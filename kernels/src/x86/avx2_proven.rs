@@ -68,7 +68,7 @@ unsafe impl Microkernel for Avx2Proven {
         let mut out = to.cast::<i32>();
         let tiles = rows / MR;
         for index in 0..tiles {
-            let output = Output { out, row_stride, row_terms, column_terms };
+            let output = Output { out, row_stride, row_terms, same: terms.same, column_terms };
             // SAFETY: Features, Lhs, Rhs; Direct: outputs and terms of every tile.
             unsafe { strips(&tile, &output, index > 0, index + 1 < tiles) }
             tile.lhs = tile.lhs.wrapping_add(MR * tile.lhs_member);
@@ -128,6 +128,8 @@ struct Output {
     out: *mut i32,
     row_stride: usize,
     row_terms: *const i32,
+    /// Whether they are in `column_terms`.
+    same: bool,
     column_terms: *const i32,
 }
 
@@ -139,7 +141,7 @@ impl Ends for Output {
             let columns = self.column_terms.add(column).cast::<__m256i>();
             let columns = [_mm256_load_si256(columns), _mm256_load_si256(columns.add(1))];
             let mut sums = [columns; R];
-            for (i, sums) in sums.iter_mut().enumerate() {
+            for (i, sums) in sums.iter_mut().enumerate().filter(|_| !self.same) {
                 let term = _mm256_set1_epi32(*self.row_terms.add(row + i));
                 *sums = [_mm256_add_epi32(sums[0], term), _mm256_add_epi32(sums[1], term)];
             }

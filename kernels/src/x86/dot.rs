@@ -150,10 +150,12 @@ unsafe fn tiles<K: Dot, F: Finisher<K::Lanes>, const MR: usize, const V: usize, 
             for panel in 0..P {
                 tile.rhs = direct.first.rhs.wrapping_add(panel * direct.panel);
                 let mut acc: Sums<K, MR, V> = [load::<K, V>(direct.column_terms.add(panel * K::NR)); MR];
-                for (i, acc) in acc.iter_mut().enumerate() {
-                    let term = K::Lanes::splat(*row_terms.add(i));
-                    for acc in acc {
-                        *acc = K::Lanes::add(*acc, term);
+                if !direct.terms.same {
+                    for (i, acc) in acc.iter_mut().enumerate() {
+                        let term = K::Lanes::splat(*row_terms.add(i));
+                        for acc in acc {
+                            *acc = K::Lanes::add(*acc, term);
+                        }
                     }
                 }
                 add_products::<K, MR, V>(&mut acc, &tile);
