@@ -16,8 +16,9 @@ use common::stage::{Axis, Kind, Scaling};
 use common::tiles::{Tiled, tiled};
 use common::{Arena, Place, Rng, Run, backends, walk};
 use zeropoint_kernels::{
-    Blocking, Dest, Elem, Element, Error, FakeForm, FakeGradient, FakeQuant, Finish, Job, MatMut, MatRef,
-    Multiplier, Operation, Outliers, Pairwise, Rounding, Scale, Side, Weights, Windows, WindowsRef, ZeroPoint,
+    Blocking, Depthwise, DepthwiseForm, DepthwiseShape, DepthwiseWeights, Dest, Elem, Element, Error, FakeForm,
+    FakeGradient, FakeQuant, Finish, Job, MatMut, MatRef, Multiplier, Operation, Outliers, Pairwise, Rounding,
+    Scale, Side, Weights, Windows, WindowsRef, ZeroPoint,
 };
 
 /// The largest K whose sums no operands can wrap: 33,025 * 255 * 255 < 2^31.
@@ -234,6 +235,40 @@ fn windows_refuse() {
         if backend.reads_windows() && step > 1 {
             let error = by.clone().find(|(elem, _)| *elem == backend.lhs().elem).unwrap().1(run, step + 1);
             assert!(matches!(error, Some(Error::Divisor { argument: "k_step", .. })), "{error:?}");
+        }
+    });
+}
+
+/// Woven lines come in twos, and kernels of other shapes see none.
+#[test]
+fn woven_lines_refuse() {
+    walk("woven_lines_refuse", Place::Heap, |run| {
+        let form = DepthwiseForm::Woven;
+        let common = DepthwiseShape { kernel: [3, 3], stride: 1, dilation: [1, 1], channels: 1, pixel: 1 };
+        let refused = |shape: DepthwiseShape, ring: usize, first: usize| {
+            let arena = Arena::new(run.place);
+            let (line_step, columns) = (shape.line(form, 1).unwrap(), run.backend.columns(1).unwrap());
+            let lines = arena.slice(ring.div_ceil(2) * line_step, |_| 0);
+            let weights = arena.slice(shape.weights(run.backend, form).unwrap(), |_| 0);
+            let (sums, mut out) = (arena.slice(columns, |_| 0), [0]);
+            let weights = DepthwiseWeights::Woven(weights);
+            let (finish, out) = (Finish::raw(sums), MatMut::row_major(&mut out, 1, 1).unwrap());
+            let (down, width, zero_point) = (1, 1, 0);
+            Depthwise { shape, lines, line_step, ring, first, down, width, weights, sums, zero_point, finish, out }
+                .run(run.backend)
+                .err()
+        };
+        let other = [DepthwiseShape { kernel: [5, 5], ..common }, DepthwiseShape { dilation: [2, 1], ..common }];
+        for shape in other.into_iter().chain((!common.takes_woven(run.backend)).then_some(common)) {
+            let error = refused(shape, 6, 0);
+            assert!(matches!(error, Some(Error::Shape { argument: "woven weights", .. })), "{error:?}");
+        }
+        if common.takes_woven(run.backend) {
+            (0..6).for_each(|first| assert_eq!(refused(common, 6, first), None));
+            let error = refused(common, 5, 0);
+            assert!(matches!(error, Some(Error::Divisor { value: 2, of: 5, .. })), "{error:?}");
+            let error = refused(common, 2, 0);
+            assert!(matches!(error, Some(Error::Limit { argument: "ring", value: 2, low: 4, .. })), "{error:?}");
         }
     });
 }

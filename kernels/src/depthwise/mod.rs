@@ -1,16 +1,17 @@
 //! Depthwise convolution: each channel by a kernel of its own.
 //!
 //! The input comes as lines that were copied, padding and all, so that no window has an edge. Lanes are channels. A line of outputs
-//! is made in tiles of [`ROWS`] pixels by a panel of channels, which go through the same epilogue as those of a product; common
+//! is made in tiles of [`ROWS`] pixels by a vector of channels, which go through the same epilogue as those of a product; common
 //! kernels with common ways to finish are finished on registers. Two lines of the input are multiplied at a time, as pairs of 16-bit
-//! numbers, and each pair is made once for all pixels that see it. Where there is an instruction for it, and weights fit i8, it is
-//! four lines at a time, as quads of bytes.
+//! numbers, and each pair is made once for all pixels that see it. Where pairs are multiplied by one instruction, lines are woven two by two
+//! as they are copied, so that a pair is made by a load; a window that begins with the second line of two takes that of the first by weights of 0.
+//! Where there is an instruction for it, and weights fit i8, it is four lines at a time, as quads of bytes.
 //!
 //! ```text
 //! one step, kernel 3 x 3: column x of the input, N channels
-//!   (line 0, line 1), (line 2, -)           pairs of codes, widened
-//!   acc[x]     += pairs * weights[kx = 0]
-//!   acc[x - 1] += pairs * weights[kx = 1]
+//!   (line 0, line 1), (line 2, line 3)      pairs of codes, widened
+//!   acc[x]     += pairs * weights[kx = 0]     (w0, w1), (w2, 0): an even line
+//!   acc[x - 1] += pairs * weights[kx = 1]     (0, w0), (w1, w2): an odd one
 //!   acc[x - 2] += pairs * weights[kx = 2]
 //! registers, AVX2: 7 acc, 6 weights, 2 pairs of codes, 1 product
 //! ```
@@ -19,9 +20,9 @@
 //! On Emerald Rapids, 2026-11-26, 14x14x512 i8 codes by 3 x 3 taps at stride 1, AVX-512 lanes: pairs 46 us (39 GOP/s), quads 33 us (54).
 //! Pairs by `vpdpwssd` gained nothing: the compiler makes two instructions of it again.
 //!
-//! On Zen 3, 2026-11-26, pairs, 3 x 3 taps at stride 1: 33 to 38 GOP/s of sums, 24 to 27 with u8 codes, in a run in which a product of
-//! 14x14x512 by 512 had 104: eight multiplications of the epilogue for each vector of codes are about a third of the time. Stride 2:
-//! 21 and 17 to 20. Lost: sums through a scratch tile, 22 and 16.
+//! On Zen 3, 2026-11-27, woven pairs, 3 x 3 taps at stride 1, i8 codes: 35 to 45 GOP/s, at stride 2 29 to 32 (pairs made in every tile: 33 to 39,
+//! 26 to 28). A vector of sums takes 8 cycles, with codes 11: 30 vector operations, of which a core does no more than four a cycle. Lost: sums in
+//! an order of the compiler's, which keeps a dozen columns in memory, 3.0 ns a vector instead of 2.5; sums through a scratch tile.
 
 mod columns;
 mod shape;
