@@ -70,7 +70,7 @@ debian() {
 }
 
 nightly() {
-    ensure nightly "cargo +nightly --version" rustup toolchain install nightly --profile minimal
+    ensure nightly "rustc +nightly -vV" rustup toolchain install nightly --profile minimal
 }
 
 miri_installed() {
@@ -130,7 +130,7 @@ oldest_version() {
 oldest_installed() {
     local version
     version=$(oldest_version)
-    ensure "rust-$version" "cargo +$version --version" rustup toolchain install "$version" --profile minimal
+    ensure "rust-$version" "rustc +$version -vV" rustup toolchain install "$version" --profile minimal
 }
 
 # A linker, an emulator and a standard library for aarch64: rustup's, else that of Debian's own compiler.
