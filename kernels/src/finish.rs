@@ -286,14 +286,15 @@ pub(crate) unsafe fn finish_rows<K: Microkernel<Lanes = L>, L: Lanes, F: Finishe
             }
             return;
         }
-        // Plain loops: iterators of steps cost as much as the work of a vector.
+        // Plain loops, and pointers that go on: iterators of steps, or products, cost as much as the work of a vector.
         let (first, mut v) = (r, 0);
         if F::BY_ROW {
             while r < at.rows {
                 let row = F::row(e, at.row + r);
                 while v < at.cols {
                     let (term, columns) = (column_term::<L, F>(e, at.col + v), F::columns(e, at.col + v));
-                    one::<L, F>(&common, at, (r, v), term, &columns, &row, out.add(r * step + v));
+                    let acc = at.acc.add(r * at.width + v);
+                    one::<L, F>(&common, at, (r, v), acc, term, &columns, &row, out.add(r * step + v));
                     v += L::N;
                 }
                 (r, v) = (r + 1, 0);
@@ -301,10 +302,11 @@ pub(crate) unsafe fn finish_rows<K: Microkernel<Lanes = L>, L: Lanes, F: Finishe
         } else {
             while v < at.cols {
                 let (term, columns) = (column_term::<L, F>(e, at.col + v), F::columns(e, at.col + v));
+                let (mut acc, mut to) = (at.acc.add(r * at.width + v), out.add(r * step + v));
                 while r < at.rows {
                     let row = F::row(e, at.row + r);
-                    one::<L, F>(&common, at, (r, v), term, &columns, &row, out.add(r * step + v));
-                    r += 1;
+                    one::<L, F>(&common, at, (r, v), acc, term, &columns, &row, to);
+                    (r, acc, to) = (r + 1, acc.wrapping_add(at.width), to.wrapping_add(step));
                 }
                 (r, v) = (first, v + L::N);
             }
@@ -352,20 +354,20 @@ unsafe fn quads<K: Microkernel<Lanes = L>, L: Lanes, F: Finisher<L>>(
                 terms[v] = column_term::<L, F>(e, at.col + left + v * L::N);
                 columns[v] = F::columns(e, at.col + left + v * L::N);
             }
-            let mut r = 0;
+            let (mut r, mut acc, mut to) = (0, at.acc.add(left), out.add(left));
             while at.rows - r >= rows {
                 let mut codes = [L::splat(0); 4];
                 for i in 0..rows {
                     let row = F::row(e, at.row + r + i);
                     let row_term = L::splat(*at.terms.term.add(r + i));
                     for v in 0..across {
-                        let x = L::load(at.acc.add((r + i) * at.width + left + v * L::N));
+                        let x = L::load(acc.add(i * at.width + v * L::N));
                         let x = L::add(L::add(x, terms[v]), row_term);
                         codes[i * across + v] = F::code(common, x, &columns[v], &row);
                     }
                 }
-                L::store_codes(out.add(r * step + left).cast(), step, rows, codes, &clamp);
-                r += rows;
+                L::store_codes(to.cast(), step, rows, codes, &clamp);
+                (r, acc, to) = (r + rows, acc.wrapping_add(rows * at.width), to.wrapping_add(rows * step));
             }
             left += across * L::N;
             if left >= at.width {
@@ -396,6 +398,7 @@ unsafe fn one<L: Lanes, F: Finisher<L>>(
     common: &F::Common,
     at: &TileAt,
     (r, v): (usize, usize),
+    acc: *const i32,
     term: L::I,
     columns: &F::Columns,
     row: &F::Row,
@@ -403,7 +406,7 @@ unsafe fn one<L: Lanes, F: Finisher<L>>(
 ) {
     // SAFETY: the clauses of `tile`; `edge` holds a whole vector, and only valid elements are copied.
     unsafe {
-        let x = L::add(L::load(at.acc.add(r * at.width + v)), L::add(term, L::splat(*at.terms.term.add(r))));
+        let x = L::add(L::load(acc), L::add(term, L::splat(*at.terms.term.add(r))));
         let left = at.cols - v;
         if left >= L::N {
             return F::put(common, x, columns, row, out);
