@@ -245,19 +245,20 @@ fn woven_lines_refuse() {
     walk("woven_lines_refuse", Place::Heap, |run| {
         let form = DepthwiseForm::Woven;
         let common = DepthwiseShape { kernel: [3, 3], stride: 1, dilation: [1, 1], channels: 1, pixel: 1 };
-        let refused = |shape: DepthwiseShape, ring: usize, first: usize| {
+        let refused_of = |count: usize, shape: DepthwiseShape, ring: usize, first: usize| {
             let arena = Arena::new(run.place);
             let (line_step, columns) = (shape.line(form, 1).unwrap(), run.backend.columns(1).unwrap());
             let lines = arena.slice(ring.div_ceil(2) * line_step, |_| 0);
             let weights = arena.slice(shape.weights(run.backend, form).unwrap(), |_| 0);
-            let (sums, mut out) = (arena.slice(columns, |_| 0), [0]);
+            let (sums, mut out) = (arena.slice(columns, |_| 0), [0; 2]);
             let weights = DepthwiseWeights::Woven(weights);
-            let (finish, out) = (Finish::raw(sums), MatMut::row_major(&mut out, 1, 1).unwrap());
+            let (finish, out) = (Finish::raw(sums), MatMut::row_major(&mut out, count, 1).unwrap());
             let (down, width, zero_point) = (1, 1, 0);
             Depthwise { shape, lines, line_step, ring, first, down, width, weights, sums, zero_point, finish, out }
                 .run(run.backend)
                 .err()
         };
+        let refused = |shape, ring, first| refused_of(1, shape, ring, first);
         let other = [DepthwiseShape { kernel: [5, 5], ..common }, DepthwiseShape { dilation: [2, 1], ..common }];
         for shape in other.into_iter().chain((!common.takes_woven(run.backend)).then_some(common)) {
             let error = refused(shape, 6, 0);
@@ -269,6 +270,10 @@ fn woven_lines_refuse() {
             assert!(matches!(error, Some(Error::Divisor { value: 2, of: 5, .. })), "{error:?}");
             let error = refused(common, 2, 0);
             assert!(matches!(error, Some(Error::Limit { argument: "ring", value: 2, low: 4, .. })), "{error:?}");
+            // Lines 1 to 4 are woven with 0 and 5.
+            assert_eq!(refused_of(2, common, 4, 0), None);
+            let error = refused_of(2, common, 4, 1);
+            assert!(matches!(error, Some(Error::Limit { argument: "ring", value: 4, low: 6, .. })), "{error:?}");
         }
     });
 }
