@@ -93,12 +93,13 @@ callgrind_installed() {
             env CARGO_TARGET_DIR="$target/tools" cargo install --locked --version "$version" iai-callgrind-runner
 }
 
-# COMMAND [TARGET] [ARGUMENTS...]: cargo fuzz. New inputs go to a directory of their own; the kept corpus is only read.
+# COMMAND [TARGET] [ARGUMENTS...]: cargo fuzz, with the sanitizer of that variable, or that of addresses. New inputs go to a directory of
+# their own; the kept corpus is only read.
 fuzz() {
     local corpora=()
     if (($# > 1)); then corpora=("fuzz/corpus-new/$2" "fuzz/corpus/$2"); fi
     mkdir -p "${corpora[@]:-fuzz/corpus}"
-    CARGO_TARGET_DIR=$target/fuzz cargo +nightly fuzz "${@:1:2}" "${corpora[@]}" "${@:3}"
+    CARGO_TARGET_DIR=$target/fuzz cargo +nightly fuzz "$1" --sanitizer "${sanitizer:-address}" "${@:2:1}" "${corpora[@]}" "${@:3}"
 }
 
 # The same for the crate in tflite/.

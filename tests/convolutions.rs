@@ -269,9 +269,12 @@ fn depthwise_convolutions_are_those_of_the_reference() {
 fn depthwise_kernels_of_three_by_three_at_every_width() {
     let backends = backends();
     let rounding = |i: usize| [Some(Rounding::DoubleAway), Some(Rounding::DoubleUp), None][i % 3];
-    for (i, width) in (1..=15).flat_map(|width| [1, 2].map(|stride| (stride, width))).enumerate() {
-        let (stride, width) = width;
-        for (j, dest) in [Dest::U8, Dest::I8, Dest::I32, Dest::F32].into_iter().enumerate() {
+    // Heights that end with either of two lines that are woven; and, of one type, lines of which a copy holds few at a time.
+    let widths = (1..=15).flat_map(|width| [1, 2].map(|stride| ([stride; 2], [3 + width / 2 % 2, width], 35)));
+    let long = ([1; 2], [7, 36], 700);
+    for (i, (stride, [height, width], channels)) in widths.chain([long]).enumerate() {
+        let types = if channels == 700 { 1 } else { 4 };
+        for (j, dest) in [Dest::U8, Dest::I8, Dest::I32, Dest::F32].into_iter().enumerate().take(types) {
             let stage = Stage {
                 axis: Axis::Columns,
                 rounding: rounding(i / 2 + j),
@@ -283,11 +286,11 @@ fn depthwise_kernels_of_three_by_three_at_every_width() {
                 kind: Kind::Depthwise,
                 signed: (i % 4 > 1, j % 2 > 0),
                 dest,
-                image: [1, 3, width],
+                image: [1, height, width],
                 kernel: [3, 3],
-                window: Window { stride: [1, stride], padding: Padding::Same, ..Window::default() },
+                window: Window { stride, padding: Padding::Same, ..Window::default() },
                 groups: 1,
-                channels: [35, 1],
+                channels: [channels, 1],
                 gaps: [Gaps::default(); 2],
                 stage,
                 zero_each: false,

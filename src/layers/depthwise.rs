@@ -339,12 +339,9 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
         let stages = self.stages.borrow();
         let finish = lower::finish(&stages, self.near, self.sums.len(), &self.columns)?;
         let [_, count, width, channels] = strip.out.shape();
+        // Where lines are woven, a window spans three and the ring is even, so that what sees all of it begins with an even line.
         // Lines of outputs that come at once: none but one where there are gaps between them.
-        let most = if strip.out.as_ref().pixels().is_some() {
-            (ring - (together - 1) - span) / down.stride + 1
-        } else {
-            1
-        };
+        let most = if strip.out.as_ref().pixels().is_some() { (ring - span) / down.stride + 1 } else { 1 };
         // Input lines, from the first that the strip sees: line `i` is line `i % ring` of the ring.
         let top = down.first(strip.line);
         let (mut copied, mut y) = (0, 0);
