@@ -67,14 +67,14 @@ fi
 
 if nightly; then limit=3600 step asan asan; else skip asan "no nightly toolchain to be had"; fi
 
-# Training in candle, down to integers: trains the digits briefly.
-qat() {
+# Training in candle, down to integers, with all kernels and every optimization.
+qat_full() {
     local manifest=examples/qat/Cargo.toml
     cargo fmt --manifest-path $manifest --check
     CARGO_TARGET_DIR=$target/qat cargo clippy --release --all-targets --manifest-path $manifest -- -D warnings
     CARGO_TARGET_DIR=$target/qat cargo test --release --manifest-path $manifest
 }
-limit=3600 step qat qat
+limit=3600 step qat-full qat_full
 
 # The comparison with other libraries, on the shapes of its table: it fails where our own results are not exact.
 peers() {

@@ -8,7 +8,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 format() {
     local directory
-    for directory in . ci/nostd fuzz benches/instructions tflite tflite/fuzz; do (cd "$directory" && cargo fmt --all --check); done
+    for directory in . ci/nostd fuzz benches/instructions examples/qat tflite tflite/fuzz; do (cd "$directory" && cargo fmt --all --check); done
 }
 
 clippy() {
@@ -75,6 +75,12 @@ legacy_sse() {
     objdump -d --no-show-raw-insn "$binary" | awk -f ci/legacy_sse.awk
 }
 
+# Trains the digits in candle for seconds: what 8 bits cost. Kernels are not in question, so that scalar ones do, in one thread: those of
+# candle wait for each other.
+qat() {
+    RAYON_NUM_THREADS=1 scalar_only test --profile brief --manifest-path examples/qat/Cargo.toml --test digits -- --nocapture
+}
+
 # Tests that run kernels: of both packages, of layers, of training.
 kernels=(check guard golden properties equivalence proven convolutions layers_golden layers_guard layers_pointwise training)
 kernels=("${kernels[@]/#/--test=}")
@@ -111,6 +117,17 @@ here() {
     else
         skip oldest-compiler "not to be had"
     fi
+    # What this CPU lacks, in an emulator, with the binaries of `test-release`; ci/full.sh has more of it.
+    if emulator_installed; then
+        if grep -qw amx_int8 /proc/cpuinfo; then
+            skip emulated-amx "this CPU has it, and ran its tests; ci/full.sh emulates it anyway"
+        else
+            step emulated-amx emulated_amx 'check tiles' 'check block_stages'
+        fi
+        step emulated-avx-vnni emulated_avx_vnni 'check tiles' 'check block_stages'
+    else
+        skip emulated-x86 "no emulator to be had"
+    fi
 }
 
 elsewhere() {
@@ -138,23 +155,12 @@ elsewhere() {
     else
         step aarch64-clippy aarch64 max clippy --all-targets -- -D warnings
     fi
-    # What this CPU lacks, in an emulator; ci/full.sh has more of it.
-    if emulator_installed; then
-        if grep -qw amx_int8 /proc/cpuinfo; then
-            skip emulated-amx "this CPU has it, and ran its tests; ci/full.sh emulates it anyway"
-        else
-            step emulated-amx emulated_amx 'check tiles' 'check block_stages'
-        fi
-        step emulated-avx-vnni emulated_avx_vnni 'check tiles' 'check block_stages'
-    else
-        skip emulated-x86 "no emulator to be had"
-    fi
+    step qat qat
     # Without a sanitizer, which takes longer to compile than to run; guard pages tell of most that it would. ci/full.sh has it, and Miri.
     sanitizer=none
     if fuzz_installed; then
         step fuzz-build fuzz build
         for name in gemm pack stages layers training; do step "fuzz-$name" fuzz run "$name" -- -max_total_time=10; done
-        step fuzz-build-load fuzz_tflite build
         step fuzz-load fuzz_tflite run load -- -max_total_time=10
     else
         skip fuzz "no nightly toolchain or cargo-fuzz to be had"

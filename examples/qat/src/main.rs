@@ -1,6 +1,6 @@
 //! `zeropoint-qat digits` or `zeropoint-qat fashion`: see README.md.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -58,8 +58,8 @@ fn options() -> Result<Option<Options>> {
             Long("save") => save = Some(parser.value()?.into()),
             Long("seeds") => seeds = parser.value()?.parse::<NonZeroU32>()?.get(),
             Long("first") => first = parser.value()?.parse::<u32>()?,
-            Long("epochs") => epochs = Some(parser.value()?.parse()?),
-            Long("tune") => tune = Some(parser.value()?.parse()?),
+            Long("epochs") => epochs = Some(parser.value()?.parse::<NonZeroUsize>()?.get()),
+            Long("tune") => tune = Some(parser.value()?.parse::<NonZeroUsize>()?.get()),
             Long("failure") => failure = true,
             Long("data") => data = parser.value()?.into(),
             Long("bits") => bits = parser.value()?.parse()?,
