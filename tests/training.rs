@@ -101,9 +101,10 @@ fn problems() -> impl Strategy<Value = Problem> {
         let levels = if odd { Levels::new(levels) } else { Levels::bits(bits) }.unwrap();
         if narrow { levels.narrow().unwrap_or(levels) } else { levels }
     });
-    (form, gradient, axis, 0..=5usize, levels, any::<u64>()).prop_map(
-        |(form, gradient, axis, outer, levels, seed)| Problem { form, gradient, axis, outer, levels, seed },
-    )
+    let outer = prop_oneof![3 => 0..=5usize, 1 => 7..=20usize];
+    (form, gradient, axis, outer, levels, any::<u64>()).prop_map(|(form, gradient, axis, outer, levels, seed)| {
+        Problem { form, gradient, axis, outer, levels, seed }
+    })
 }
 
 /// A grid of any scale, whose zero point is often at an end.
@@ -174,7 +175,8 @@ impl Problem {
         };
         let expected_dx: Vec<_> = (0..len).map(|i| gains(i).0).collect();
         let units = |c: usize| form.map_or_else(|| reference::gradient_units(&grids[c], gradient), |_| [1.0; 2]);
-        let sums = reference::channel_sums(axis, len, |i| gains(i).1, units);
+        let terms = form.map_or_else(|| reference::gradient_terms(gradient), |_| 1);
+        let sums = reference::channel_sums(axis, &(0..len).map(|i| gains(i).1).collect::<Vec<_>>(), terms, units);
         for backend in backends() {
             let (name, backend) = (backend.kernel(), Some(backend));
             let fake = match form {

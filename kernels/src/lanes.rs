@@ -92,11 +92,11 @@ pub unsafe trait Lanes: Sized + 'static {
     /// The larger; `b` if `a` is NaN.
     unsafe fn max_f(a: Self::F, b: Self::F) -> Self::F;
 
-    /// Adds to 64-bit sums the products of 32-bit floats, which are exact there, so that a fused addition gives the same bits.
+    /// Adds 32-bit floats to 64-bit sums.
     #[inline(always)]
-    unsafe fn add_wide_products(sums: &mut [f64; 16], a: &[f32; 16], b: &[f32; 16]) {
-        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            *sum += f64::from(*a) * f64::from(*b);
+    unsafe fn add_wide(sums: &mut [f64; 16], gains: &[f32; 16]) {
+        for (sum, gain) in sums.iter_mut().zip(gains) {
+            *sum += f64::from(*gain);
         }
     }
 

@@ -26,7 +26,7 @@ pub fn fake_quant(grid: &Grid, x: f32) -> f32 {
 
 /// What happens to the gradient dy of an element: dx, and what it adds to both sums, the second of a learned step being counted in
 /// scales, [`gradient_units`].
-pub fn fake_quant_gradients(grid: &Grid, gradient: Gradient, x: f32, dy: f32) -> (f32, [f64; 2]) {
+pub fn fake_quant_gradients(grid: &Grid, gradient: Gradient, x: f32, dy: f32) -> (f32, [f32; 2]) {
     if x.is_nan() {
         return (0.0, [0.0; 2]);
     }
@@ -40,13 +40,12 @@ pub fn fake_quant_gradients(grid: &Grid, gradient: Gradient, x: f32, dy: f32) ->
         }
         Gradient::Index | Gradient::Learned => (code < low, code > high),
     };
-    let wide = f64::from(dy);
     let dx = if below || above { 0.0 } else { dy };
     let n = (code.clamp(low, high) - zero) as f32;
     let sums = match gradient {
-        Gradient::Learned if below || above => [wide * f64::from(n), -wide],
-        Gradient::Learned => [wide * f64::from(n - x / grid.scale()), 0.0],
-        _ => [if below { wide } else { 0.0 }, if above { wide } else { 0.0 }],
+        Gradient::Learned if below || above => [dy * n, -dy],
+        Gradient::Learned => [dy * (n - x / grid.scale()), 0.0],
+        _ => [if below { dy } else { 0.0 }, if above { dy } else { 0.0 }],
     };
     (dx, sums)
 }
@@ -108,13 +107,13 @@ impl TensorFlow {
     }
 
     /// Back, as [`fake_quant_gradients`].
-    pub fn gradients(&self, x: f32, dy: f32) -> (f32, [f64; 2]) {
+    pub fn gradients(&self, x: f32, dy: f32) -> (f32, [f32; 2]) {
         let only = |so: bool| dy * f32::from(u8::from(so));
         if self.empty {
             return (dy, [0.0; 2]);
         }
         let (below, above) = (only(x < self.low), only(x > self.high));
-        (only(x >= self.low && x <= self.high), [below.into(), above.into()])
+        (only(x >= self.low && x <= self.high), [below, above])
     }
 }
 
@@ -127,24 +126,41 @@ fn floor(x: f32) -> f32 {
     (if whole as f32 > x { whole - 1 } else { whole }) as f32
 }
 
+/// How many elements a sum of [`channel_sums`] gains at once.
+pub fn gradient_terms(gradient: Gradient) -> usize {
+    if gradient == Gradient::Learned { 8 } else { 1 }
+}
+
 /// Sums over the elements of each channel, in the order that [`Gradients`](crate::training::Gradients) states; `gains` is what
-/// element i adds to both, `units` what those of a channel are multiplied by in the end.
+/// element i adds to both, `terms` how many of them in 32 bits, and `units` what those of a channel are multiplied by in the end.
 pub fn channel_sums(
     axis: Axis,
-    len: usize,
-    gains: impl Fn(usize) -> [f64; 2],
+    gains: &[[f32; 2]],
+    terms: usize,
     units: impl Fn(usize) -> [f64; 2],
 ) -> Vec<[f32; 2]> {
     let (channels, inner) = match axis {
-        Axis::Tensor => (1, len.max(1)),
+        Axis::Tensor => (1, usize::MAX),
         Axis::Channels { channels, inner } => (channels, inner),
     };
     let mut partial = vec![[[0.0f64; 16]; 2]; channels];
-    for at in 0..len {
-        let (channel, i) = (at / inner % channels, at % inner);
-        for (sums, gain) in partial[channel].iter_mut().zip(gains(at)) {
-            sums[i % 16] += gain;
+    // Of each, which terms are being added up, and to what.
+    let mut short = vec![[([0; 2], [0.0f32; 2]); 16]; channels];
+    let settle = |partial: &mut [[f64; 16]; 2], i: usize, short: [f32; 2]| {
+        partial.iter_mut().zip(short).for_each(|(sums, short)| sums[i] += f64::from(short));
+    };
+    for (at, gain) in gains.iter().enumerate() {
+        let (outer, channel, i) = (at / inner / channels, at / inner % channels, at % inner);
+        let these = if inner < 16 { [outer / terms, 0] } else { [outer, i / 16 / terms] };
+        let (last, sum) = &mut short[channel][i % 16];
+        if *last != these {
+            settle(&mut partial[channel], i % 16, core::mem::take(sum));
+            *last = these;
         }
+        sum.iter_mut().zip(gain).for_each(|(sum, gain)| *sum += gain);
+    }
+    for (partial, short) in partial.iter_mut().zip(&short) {
+        short.iter().enumerate().for_each(|(i, (_, sum))| settle(partial, i, *sum));
     }
     let total = |s: &[f64; 16]| {
         let eight = |i: usize| s[i] + s[i + 8];

@@ -1,41 +1,27 @@
 //! Gradients of fake quantization.
 
+use core::hint::black_box;
 use core::marker::PhantomData;
-use core::mem::MaybeUninit;
-use core::ops::Range;
+use core::ops::AddAssign;
 
-use super::{AHEAD, BLOCK, Back, Each, FakeQuantRun, Piece, Step, Steps, Work, before_line, nearest, put};
+use super::{AHEAD, BLOCK, Back, Each, FakeQuantRun, Piece, Step, Steps, TERMS, Work, before_line, nearest, put};
 use crate::lanes::Lanes;
 
-/// Blocks that are turned to parts before these are added.
-const BLOCKS: usize = 8;
-
-/// What an element gives: dx, and what both sums gain, the first by a product.
+/// What an element gives: dx, and what its two sums gain.
 #[derive(Clone, Copy)]
 pub(super) struct Parts {
     dx: f32,
     first: f32,
     second: f32,
-    /// What `first` is multiplied by.
-    by: f32,
 }
 
 /// A kind of gradient, as a type.
 pub(super) trait Gradient {
-    /// Whether parts take so long to come that a core waits for those of a block, since its schedulers hold little more: then several blocks
-    /// come before any is added. On Zen 3, learned steps: 0.70 to 0.60 ns an element in L1, 0.91 to 0.80 with 64 channels from memory.
-    const LONG: bool = false;
+    /// Whether a sum gains [`TERMS`] elements as 32-bit floats at once. On AVX2 every vector of floats is two of wide sums, which do not fit
+    /// the registers, and three conversions. Zen 3, learned steps: 0.58 to 0.47 ns an element in L1, 0.84 to 0.68 with 64 channels.
+    const SHORT: bool = false;
 
     fn parts(x: f32, dy: f32, step: Step) -> Parts;
-
-    /// Adds what the elements of a block gain.
-    #[inline(always)]
-    unsafe fn add<L: Lanes>(all: &Parts16, [first, second]: &mut [[f64; BLOCK]; 2]) {
-        for i in 0..BLOCK {
-            first[i] += f64::from(all.first[i]);
-            second[i] += f64::from(all.second[i]);
-        }
-    }
 }
 
 /// `x` if so, else zero.
@@ -49,7 +35,7 @@ impl Gradient for Bounds {
     #[inline(always)]
     fn parts(x: f32, dy: f32, step: Step) -> Parts {
         let dx = only(dy, x >= step.low && x <= step.high);
-        Parts { dx, first: only(dy, x < step.low), second: only(dy, x > step.high), by: 1.0 }
+        Parts { dx, first: only(dy, x < step.low), second: only(dy, x > step.high) }
     }
 }
 
@@ -59,7 +45,7 @@ impl Gradient for Products {
     fn parts(x: f32, dy: f32, step: Step) -> Parts {
         let product = |so: bool| dy * if so { 1.0 } else { 0.0 };
         let dx = product(x >= step.low && x <= step.high);
-        Parts { dx, first: product(x < step.low), second: product(x > step.high), by: 1.0 }
+        Parts { dx, first: product(x < step.low), second: product(x > step.high) }
     }
 }
 
@@ -71,13 +57,13 @@ impl Gradient for Index {
         // Ties go away from zero, so a half is beyond the end; with both integers below 2^17, a half more is a float.
         let (low, high) = (step.first - 0.5, step.last + 0.5);
         let dx = only(dy, ratio > low && ratio < high);
-        Parts { dx, first: only(dy, ratio <= low), second: only(dy, ratio >= high), by: 1.0 }
+        Parts { dx, first: only(dy, ratio <= low), second: only(dy, ratio >= high) }
     }
 }
 
 pub(super) struct Learned;
 impl Gradient for Learned {
-    const LONG: bool = true;
+    const SHORT: bool = true;
 
     #[inline(always)]
     fn parts(x: f32, dy: f32, step: Step) -> Parts {
@@ -88,26 +74,14 @@ impl Gradient for Learned {
         let outside = number && !inside;
         // Beyond an end that is n; inside, n - ratio. What is no number gains nothing, whatever dy is.
         let by = nearest(ratio, step) - only(ratio, inside);
-        Parts { dx: only(dy, inside), first: only(dy, number), second: only(-dy, outside), by }
-    }
-
-    #[inline(always)]
-    unsafe fn add<L: Lanes>(all: &Parts16, [first, second]: &mut [[f64; BLOCK]; 2]) {
-        // SAFETY: Features.
-        unsafe { L::add_wide_products(first, &all.first, &all.by) }
-        for (sum, gain) in second.iter_mut().zip(all.second) {
-            *sum += f64::from(gain);
-        }
+        Parts { dx: only(dy, inside), first: only(dy, number) * by, second: only(-dy, outside) }
     }
 }
 
-/// What the sums gain of a block; vectors that lie across two lines could not be loaded from where they wait to be stored.
-#[repr(align(64))]
-pub(super) struct Parts16 {
-    first: [f32; BLOCK],
-    second: [f32; BLOCK],
-    by: [f32; BLOCK],
-}
+/// Channels side by side whose short sums are kept at once.
+const SIDE: usize = 128;
+/// All lanes of [`Sums::settle`].
+const ALL: [u32; BLOCK] = [u32::MAX; BLOCK];
 
 /// Takes gradients of a kind back.
 pub(super) struct Backward<L, G>(Back, PhantomData<(L, G)>);
@@ -121,136 +95,238 @@ impl<L, G> Backward<L, G> {
 impl<L: Lanes, G: Gradient> Work for Backward<L, G> {
     #[inline(always)]
     unsafe fn piece(&self, run: &FakeQuantRun<'_>, start: usize, len: usize, piece: Piece) {
-        let back = self.0;
         // SAFETY: our caller's clauses: pieces are parts of all slices, and there are sums for each channel.
         unsafe {
-            let from = [run.x.add(start), back.dy.add(start)];
-            let (dx, [first, second]) = (run.out.add(start), back.sums);
-            let mut room: Room = [const { MaybeUninit::uninit() }; BLOCKS];
+            let at = At { from: [run.x, self.0.dy], dx: run.out }.add(start);
             match piece {
-                Piece::Each => {
-                    let steps = Each(run.steps);
-                    let mut at = 0;
-                    while len - at >= BLOCK {
-                        let parts = gains::<L, G, _>(&mut room, from, dx, at..len, steps, false);
-                        for parts in parts {
-                            let to = [first, second].map(|sums| sums.add(at).cast::<[f64; BLOCK]>());
-                            let mut sums = to.map(|sums| sums.read());
-                            G::add::<L>(parts, &mut sums);
-                            to[0].write(sums[0]);
-                            to[1].write(sums[1]);
-                            at += BLOCK;
+                Piece::Each { width } => {
+                    for first in (0..width).step_by(if G::SHORT { SIDE } else { width }) {
+                        let count = if G::SHORT { SIDE.min(width - first) } else { width };
+                        let to = self.0.sums.map(|sums| sums.add(first));
+                        let mut short = [[0.0; SIDE]; 2];
+                        for line in (0..len).step_by(width) {
+                            let (at, steps) = (at.add(line + first), Each(run.steps, first));
+                            if G::SHORT {
+                                let [first, second] = &mut short;
+                                side_by_side::<L, G, f32>(
+                                    at,
+                                    count,
+                                    steps,
+                                    [first.as_mut_ptr(), second.as_mut_ptr()],
+                                );
+                            } else {
+                                side_by_side::<L, G, f64>(at, count, steps, to);
+                            }
                         }
-                    }
-                    for at in at..len {
-                        gain::<G>(from, dx, at, [&mut *first.add(at), &mut *second.add(at)], steps.at(at));
+                        for (to, short) in to.into_iter().zip(&short) {
+                            for (i, short) in short[..if G::SHORT { count } else { 0 }].iter().enumerate() {
+                                *to.add(i) += f64::from(*short);
+                            }
+                        }
                     }
                 }
                 Piece::One(channel, step) => {
-                    let several = if run.steps.run == 1 { 1 } else { BLOCK };
-                    let [first, second] = [first, second].map(|sums| sums.add(channel * several));
-                    if len < BLOCK {
-                        for i in 0..len {
-                            gain::<G>(from, dx, i, [&mut *first.add(i), &mut *second.add(i)], step);
-                        }
-                        return;
-                    }
-                    let to = [first, second].map(|sums| sums.cast::<[f64; BLOCK]>());
-                    let mut staged = to.map(|sums| sums.read());
-                    let stream = run.streams::<L>();
-                    let head = if stream { before_line(dx) } else { 0 };
-                    few::<G>(from, dx, 0..head, &mut staged, step);
-                    // Blocks from there on begin with another sum.
-                    staged.iter_mut().for_each(|sums| sums.rotate_left(head));
-                    // A copy, whose elements are in registers.
-                    let mut sums = staged;
-                    let mut at = head;
-                    while len - at >= BLOCK {
-                        let parts = gains::<L, G, _>(&mut room, from, dx, at..len, step, stream);
-                        for parts in parts {
-                            G::add::<L>(parts, &mut sums);
-                            at += BLOCK;
-                        }
-                    }
-                    staged = sums;
-                    few::<G>(from, dx, at..len, &mut staged, step);
-                    staged.iter_mut().for_each(|sums| sums.rotate_right(head));
-                    to[0].write(staged[0]);
-                    to[1].write(staged[1]);
+                    let to = self.0.sums.map(|sums| sums.add(channel * BLOCK).cast::<[f64; BLOCK]>());
+                    let sums = Sums { wide: to.map(|sums| sums.read()), short: [[0.0; BLOCK]; 2] };
+                    let sums = one::<L, G>(at, len, step, run.streams::<L>(), sums);
+                    to[0].write(sums.wide[0]);
+                    to[1].write(sums.wide[1]);
                 }
             }
         }
     }
 }
 
-/// Room for parts of some blocks: too much to be returned, which copies it.
-type Room = [MaybeUninit<Parts16>; BLOCKS];
+/// What both sums gain of the elements of a block; vectors that lie across two lines could not be loaded from where they wait to be stored.
+#[repr(align(64))]
+struct Gains([[f32; BLOCK]; 2]);
 
-/// Writes dx of the first blocks of some elements, of which there is one at least, and gives what the sums gain of each.
-#[inline(always)]
-unsafe fn gains<L: Lanes, G: Gradient, S: Steps>(
-    room: &mut Room,
-    [x, dy]: [*const f32; 2],
-    dx: *mut f32,
-    elements: Range<usize>,
-    steps: S,
-    stream: bool,
-) -> &[Parts16] {
-    let count = if G::LONG { BLOCKS.min(elements.len() / BLOCK) } else { 1 };
-    for (at, parts) in elements.step_by(BLOCK).zip(room.iter_mut().take(count)) {
-        // SAFETY: our caller's: a block of each.
-        unsafe {
-            L::fetch(x.wrapping_add(at + AHEAD));
-            L::fetch(dy.wrapping_add(at + AHEAD));
-            if S::EACH {
-                L::fetch(dx.wrapping_add(at + AHEAD));
-            }
-            let x = x.add(at).cast::<[f32; BLOCK]>().read_unaligned();
-            let dy = dy.add(at).cast::<[f32; BLOCK]>().read_unaligned();
-            let none = [0.0; BLOCK];
-            let (mut block, mut gains) = (none, Parts16 { first: none, second: none, by: none });
-            for i in 0..BLOCK {
-                let Parts { dx, first, second, by } = G::parts(x[i], dy[i], steps.at(at + i));
-                (block[i], gains.first[i], gains.second[i], gains.by[i]) = (dx, first, second, by);
-            }
-            parts.write(gains);
-            put::<L>(dx.add(at), block, stream);
-        }
-    }
-    // SAFETY: so many were written.
-    unsafe { core::slice::from_raw_parts(room.as_ptr().cast(), count) }
-}
-
-/// Fewer elements than a block, for the first sums.
-#[inline(always)]
-unsafe fn few<G: Gradient>(
+/// Some elements: x and dy, and where dx goes.
+#[derive(Clone, Copy)]
+struct At {
     from: [*const f32; 2],
     dx: *mut f32,
-    elements: Range<usize>,
-    [first, second]: &mut [[f64; BLOCK]; 2],
-    step: Step,
-) {
-    for ((at, first), second) in elements.zip(first).zip(second) {
-        // SAFETY: our caller's: so many elements of each.
-        unsafe { gain::<G>(from, dx, at, [first, second], step) };
+}
+
+impl At {
+    /// Those from element `i` on.
+    ///
+    /// # Safety
+    /// There are that many.
+    #[inline(always)]
+    unsafe fn add(self, i: usize) -> Self {
+        // SAFETY: our caller's.
+        unsafe { Self { from: self.from.map(|from| from.add(i)), dx: self.dx.add(i) } }
+    }
+
+    /// A block: writes dx, and gives what the sums gain.
+    ///
+    /// # Safety
+    /// It is there, and dx aligned if `stream`.
+    #[inline(always)]
+    unsafe fn block<L: Lanes, G: Gradient>(self, steps: impl Steps, stream: bool) -> Gains {
+        let (mut dx, mut gains) = ([0.0; BLOCK], Gains([[0.0; BLOCK]; 2]));
+        // SAFETY: our caller's.
+        unsafe {
+            let [x, dy] = self.from.map(|from| {
+                L::fetch(from.wrapping_add(AHEAD));
+                from.cast::<[f32; BLOCK]>().read_unaligned()
+            });
+            for i in 0..BLOCK {
+                let parts = G::parts(x[i], dy[i], steps.at(i));
+                (dx[i], gains.0[0][i], gains.0[1][i]) = (parts.dx, parts.first, parts.second);
+            }
+            put::<L>(self.dx, dx, stream);
+        }
+        gains
+    }
+
+    /// One element, as a block.
+    ///
+    /// # Safety
+    /// It is there.
+    #[inline(always)]
+    unsafe fn element<G: Gradient>(self, step: Step) -> [f32; 2] {
+        let [x, dy] = self.from;
+        // SAFETY: our caller's.
+        unsafe {
+            let parts = G::parts(*x, *dy, step);
+            *self.dx = parts.dx;
+            [parts.first, parts.second]
+        }
     }
 }
 
-/// One element at `at`.
+/// A line of channels, an element each, and as many sums.
+///
+/// # Safety
+/// So many elements, steps and sums.
 #[inline(always)]
-unsafe fn gain<G: Gradient>(
-    [x, dy]: [*const f32; 2],
-    dx: *mut f32,
-    at: usize,
-    [first, second]: [&mut f64; 2],
-    step: Step,
+unsafe fn side_by_side<L: Lanes, G: Gradient, T: Copy + AddAssign + From<f32>>(
+    at: At,
+    count: usize,
+    Each(steps, first): Each<'_>,
+    sums: [*mut T; 2],
 ) {
-    // SAFETY: our caller's: an element of each.
+    let blocks = count - count % BLOCK;
+    // SAFETY: our caller's.
     unsafe {
-        let parts = G::parts(*x.add(at), *dy.add(at), step);
-        *dx.add(at) = parts.dx;
-        // Products of two 32-bit floats are exact in 64 bits.
-        *first += f64::from(parts.first) * f64::from(parts.by);
-        *second += f64::from(parts.second);
+        for i in (0..blocks).step_by(BLOCK) {
+            let at = at.add(i);
+            L::fetch(at.dx.wrapping_add(AHEAD));
+            let gains = at.block::<L, G>(Each(steps, first + i), false);
+            let to = sums.map(|sums| sums.add(i).cast::<[T; BLOCK]>());
+            let mut sums = to.map(|sums| sums.read());
+            add(&mut sums, &gains);
+            to[0].write(sums[0]);
+            to[1].write(sums[1]);
+        }
+        for i in blocks..count {
+            let gains = at.add(i).element::<G>(Each(steps, first).at(i));
+            sums.into_iter().zip(gains).for_each(|(sums, gain)| *sums.add(i) += gain.into());
+        }
     }
+}
+
+/// Adds the gains of a block.
+#[inline(always)]
+fn add<T: AddAssign + From<f32>>([first, second]: &mut [[T; BLOCK]; 2], Gains(gains): &Gains) {
+    for i in 0..BLOCK {
+        first[i] += gains[0][i].into();
+        second[i] += gains[1][i].into();
+    }
+}
+
+/// The sums of a channel that has sixteen of both.
+#[derive(Clone, Copy)]
+struct Sums {
+    wide: [[f64; BLOCK]; 2],
+    /// What is not yet in those, of gradients that are [`Gradient::SHORT`].
+    short: [[f32; BLOCK]; 2],
+}
+
+impl Sums {
+    /// Moves short sums to the wide ones: those of `lanes`, which are all ones or zero.
+    #[inline(always)]
+    fn settle(&mut self, lanes: &[u32; BLOCK]) {
+        for (wide, short) in self.wide.iter_mut().zip(&mut self.short) {
+            for i in 0..BLOCK {
+                wide[i] += f64::from(f32::from_bits(short[i].to_bits() & lanes[i]));
+                short[i] = f32::from_bits(short[i].to_bits() & !lanes[i]);
+            }
+        }
+    }
+
+    /// A sum becomes that which was so many behind it.
+    fn rotate(&mut self, by: usize) {
+        self.wide.iter_mut().for_each(|sums| sums.rotate_left(by));
+        self.short.iter_mut().for_each(|sums| sums.rotate_left(by));
+    }
+
+    /// Fewer elements than a block, for the first sums.
+    ///
+    /// # Safety
+    /// They are there.
+    #[inline(always)]
+    unsafe fn few<G: Gradient>(&mut self, at: At, count: usize, step: Step) {
+        for i in 0..count {
+            // SAFETY: our caller's.
+            let gains = unsafe { at.add(i).element::<G>(step) };
+            for ((wide, short), gain) in self.wide.iter_mut().zip(&mut self.short).zip(gains) {
+                if G::SHORT { short[i] += gain } else { wide[i] += f64::from(gain) }
+            }
+        }
+    }
+}
+
+/// Elements of one channel; past the caches if `stream`.
+///
+/// # Safety
+/// They are there.
+#[inline(always)]
+unsafe fn one<L: Lanes, G: Gradient>(from: At, len: usize, step: Step, stream: bool, mut sums: Sums) -> Sums {
+    let head = if stream { before_line(from.dx).min(len) } else { 0 };
+    let mut at = head;
+    // SAFETY: our caller's: so many elements of each.
+    unsafe {
+        sums.few::<G>(from, head, step);
+        // Blocks from there on begin with another sum.
+        sums.rotate(head);
+        // Copies have elements in registers.
+        if G::SHORT {
+            // The sums that had an element of the head are a block ahead of the others: their terms are complete a block earlier.
+            let ahead = core::array::from_fn(|i| if i < BLOCK - head { 0 } else { u32::MAX });
+            let turns = [(TERMS - 1, ahead), (1, ahead.map(|lane| !lane))];
+            let turns = if head > 0 { &turns[..] } else { &[(TERMS, ALL)] };
+            let mut held = sums;
+            'all: loop {
+                for (blocks, lanes) in turns {
+                    for _ in 0..*blocks {
+                        if len - at < BLOCK {
+                            break 'all;
+                        }
+                        add(&mut held.short, &from.add(at).block::<L, G>(step, stream));
+                        at += BLOCK;
+                    }
+                    held.settle(lanes);
+                }
+            }
+            sums = held;
+        } else {
+            let mut wide = sums.wide;
+            while len - at >= BLOCK {
+                // From memory, four floats are widened by one instruction; from registers, where they would be, by more.
+                let gains = from.add(at).block::<L, G>(step, stream);
+                let Gains([first, second]) = black_box(&gains);
+                L::add_wide(&mut wide[0], first);
+                L::add_wide(&mut wide[1], second);
+                at += BLOCK;
+            }
+            sums.wide = wide;
+        }
+        sums.few::<G>(from.add(at), len - at, step);
+        sums.settle(&ALL);
+        sums.rotate(BLOCK - head);
+    }
+    sums
 }

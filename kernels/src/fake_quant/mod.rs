@@ -12,7 +12,8 @@
 //! Multiply   y = floor((clamp(x, low, high) - low) * inverse - first + 1/2) * scale
 //! ```
 //!
-//! Sums are 64-bit floats. Element i of a run goes to sum i % 16 of its channel, in order of i and of runs.
+//! Sums are 64-bit floats. Element i of a run goes to sum i % 16 of its channel, in order of i and of runs. Of learned steps, a sum gains
+//! eight elements of a run at once, or the rest of it, added up as 32-bit floats; where a run is one element, those of eight runs of the channel.
 
 mod gradients;
 
@@ -26,6 +27,8 @@ use crate::lanes::Lanes;
 
 /// Elements of a block, and sums a channel.
 const BLOCK: usize = 16;
+/// Elements that a sum gains before a short one is added to a wide one, and lines of channels that come at once.
+const TERMS: usize = 8;
 /// Elements from where gradients are read, or stored through the caches, to where they are fetched: a page, where the fetching
 /// that a CPU does by itself ends. On Emerald Rapids, 64 channels 21 to 26 GB/s.
 const AHEAD: usize = 1024;
@@ -259,9 +262,9 @@ impl Steps for Step {
     }
 }
 
-/// One channel an element.
+/// One channel an element, from this one on.
 #[derive(Clone, Copy)]
-struct Each<'a>(&'a FakeQuant<'a>);
+struct Each<'a>(&'a FakeQuant<'a>, usize);
 
 impl Steps for Each<'_> {
     const EACH: bool = true;
@@ -271,7 +274,7 @@ impl Steps for Each<'_> {
         let FakeQuant { scale, inverse, low, high, first, last, .. } = *self.0;
         let of = |vector: &[f32]| {
             // SAFETY: FakeQuant: there are as many channels.
-            unsafe { *vector.get_unchecked(i) }
+            unsafe { *vector.get_unchecked(self.1 + i) }
         };
         Step {
             scale: of(scale),
@@ -343,7 +346,11 @@ impl<L: Lanes, F: Form> Work for Forward<L, F> {
             let (x, out) = (run.x.add(start), run.out.add(start));
             match piece {
                 Piece::One(_, step) => reals::<L, F, _>(x, out, len, step, stream),
-                Piece::Each => reals::<L, F, _>(x, out, len, Each(run.steps), stream),
+                Piece::Each { width } => {
+                    for at in (0..len).step_by(width) {
+                        reals::<L, F, _>(x.add(at), out.add(at), width, Each(run.steps, 0), stream);
+                    }
+                }
             }
         }
     }
@@ -353,24 +360,29 @@ impl<L: Lanes, F: Form> Work for Forward<L, F> {
 enum Piece {
     /// Those of this channel.
     One(usize, Step),
-    /// Those of all channels, an element each.
-    Each,
+    /// Those of so many channels, an element each: some lines of them.
+    Each { width: usize },
 }
 
 /// Does the work of all pieces.
 #[inline(always)]
 unsafe fn pieces<W: Work>(run: &FakeQuantRun<'_>, work: W) {
     let channels = run.steps.scale.len();
-    let single = run.steps.run == 1 && channels > 1;
-    let most = if single { channels } else { run.steps.run };
+    let each = run.steps.run == 1;
     let (mut start, mut channel) = (0, 0);
     while start < run.len {
-        let len = most.min(run.len - start);
+        let left = run.len - start;
         // SAFETY: a channel there is; our caller's clauses.
-        unsafe {
-            let piece = if single { Piece::Each } else { Piece::One(channel, Each(run.steps).at(channel)) };
-            work.piece(run, start, len, piece);
-        }
+        let (len, piece) = unsafe {
+            if each {
+                let width = channels.min(left);
+                (width * (left / width).min(TERMS), Piece::Each { width })
+            } else {
+                (run.steps.run.min(left), Piece::One(channel, Each(run.steps, channel).at(0)))
+            }
+        };
+        // SAFETY: as many as are left, or fewer; our caller's clauses.
+        unsafe { work.piece(run, start, len, piece) };
         channel = if channel + 1 == channels { 0 } else { channel + 1 };
         start += len;
     }

@@ -216,13 +216,13 @@ unsafe impl<const VNNI: bool> Lanes for YmmLanes<VNNI> {
     }
 
     #[inline(always)]
-    unsafe fn add_wide_products(sums: &mut [f64; 16], a: &[f32; 16], b: &[f32; 16]) {
+    unsafe fn add_wide(sums: &mut [f64; 16], gains: &[f32; 16]) {
         for at in [0, 4, 8, 12] {
             // SAFETY: Features; four of each from there on.
             unsafe {
-                let wide = |x: &[f32; 16]| _mm256_cvtps_pd(_mm_loadu_ps(x.as_ptr().add(at)));
-                let to = sums.as_mut_ptr().add(at);
-                _mm256_storeu_pd(to, _mm256_add_pd(_mm256_mul_pd(wide(a), wide(b)), _mm256_loadu_pd(to)));
+                let (to, gain) =
+                    (sums.as_mut_ptr().add(at), _mm256_cvtps_pd(_mm_loadu_ps(gains.as_ptr().add(at))));
+                _mm256_storeu_pd(to, _mm256_add_pd(_mm256_loadu_pd(to), gain));
             }
         }
     }
