@@ -91,13 +91,14 @@ pub fn draw(path: &Path, data: &str, rows: &[Row]) -> Result<()> {
         for (number, (_, colour, dash, channel, value)) in LINES.into_iter().enumerate() {
             let (percent, _) = spread(failed.iter().filter(|row| row.per_channel == channel).map(value));
             let (x, y) = (left + 60.0 * number as f64 + 20.0, up(percent));
-            let fill = if dash.is_empty() { 1.0 } else { 0.4 };
+            let (fill, text) = if dash.is_empty() { (1.0, "white") } else { (0.4, "black") };
             writeln!(
                 svg,
                 "<rect x=\"{x}\" y=\"{y:.1}\" width=\"40\" height=\"{:.1}\" fill=\"{colour}\" \
-                 fill-opacity=\"{fill}\"/><text x=\"{x}\" y=\"{:.1}\">{percent:.1}</text>",
+                 fill-opacity=\"{fill}\"/><text x=\"{}\" y=\"{:.1}\" fill=\"{text}\">{percent:.1}</text>",
                 foot - y,
-                y - 4.0
+                x + 6.0,
+                y + 16.0
             )?;
         }
         let y = up(spread(failed.iter().map(|row| row.float)).0);
@@ -158,8 +159,8 @@ pub fn draw(path: &Path, data: &str, rows: &[Row]) -> Result<()> {
 /// A line: its name, colour and dashes, the scales of its rows, its value.
 type Line = (&'static str, &'static str, &'static str, bool, fn(&Row) -> f64);
 const LINES: [Line; 4] = [
-    ("PTQ, a scale a layer", "#c0392b", "6 4", false, |row| row.ptq),
+    ("PTQ, a scale a tensor", "#c0392b", "6 4", false, |row| row.ptq),
     ("PTQ, a scale a channel", "#2471a3", "6 4", true, |row| row.ptq),
-    ("QAT, a scale a layer", "#c0392b", "", false, |row| row.qat),
+    ("QAT, a scale a tensor", "#c0392b", "", false, |row| row.qat),
     ("QAT, a scale a channel", "#2471a3", "", true, |row| row.qat),
 ];
