@@ -37,6 +37,12 @@ fi
 
 show=all limit=7200 step engines bash ci/engines.sh
 
+fuzz_clippy() {
+    (cd fuzz && CARGO_TARGET_DIR=$target/fuzz cargo clippy -- -D warnings)
+    (cd tflite/fuzz && CARGO_TARGET_DIR=$target/fuzz cargo clippy -- -D warnings)
+}
+step fuzz-clippy fuzz_clippy
+
 if fuzz_installed; then
     for name in gemm pack stages layers training; do step "fuzz-$name-long" fuzz run "$name" -- -max_total_time=300; done
     step fuzz-load-long fuzz_tflite run load -- -max_total_time=300

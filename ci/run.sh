@@ -15,11 +15,9 @@ clippy() {
     cargo clippy --workspace --all-targets --features rayon -- -D warnings
     cargo clippy --workspace --no-default-features -- -D warnings
     (cd ci/nostd && CARGO_TARGET_DIR=$target/nostd cargo clippy --release -- -D warnings)
-    (cd fuzz && CARGO_TARGET_DIR=$target/fuzz cargo clippy -- -D warnings)
     (cd benches/instructions && CARGO_TARGET_DIR=$target cargo clippy -- -D warnings)
     (cd tflite && CARGO_TARGET_DIR=$target cargo clippy --all-targets -- -D warnings)
     (cd tflite && CARGO_TARGET_DIR=$target cargo clippy --no-default-features --all-targets -- -D warnings)
-    (cd tflite/fuzz && CARGO_TARGET_DIR=$target/fuzz cargo clippy -- -D warnings)
 }
 
 # The networks themselves are not here: tflite/README.md names the variables that say where they are.
@@ -92,8 +90,10 @@ here() {
     step docs env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --features rayon
     step package package
     step tflite tflite
-    # Twins are plain Rust, and ran in `test`, as did the tests that are not of kernels; ci/full.sh runs them here, too.
-    ZEROPOINT_ONLY=$ZEROPOINT_EXPECT step test-release cargo test --release --features rayon "${kernels[@]}" --test threads
+    # Optimized: every kernel by itself, and what drives them. Twins are plain Rust, and ran in `test`, as did all other tests, which ci/full.sh
+    # runs here, too.
+    ZEROPOINT_ONLY=$ZEROPOINT_EXPECT step test-release cargo test --release --features rayon \
+        --test check --test guard --test golden --test convolutions --test training --test threads
     show=all step digits cargo run --release --example digits
     show=all step network cargo run --release --example network
     step benches cargo bench --features rayon \
