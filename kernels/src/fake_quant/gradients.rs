@@ -99,30 +99,24 @@ impl<L: Lanes, G: Gradient> Work for Backward<L, G> {
         unsafe {
             let at = At { from: [run.x, self.0.dy], dx: run.out }.add(start);
             match piece {
-                Piece::Each { width } => {
-                    for first in (0..width).step_by(if G::SHORT { SIDE } else { width }) {
-                        let count = if G::SHORT { SIDE.min(width - first) } else { width };
-                        let to = self.0.sums.map(|sums| sums.add(first));
+                Piece::Each { width } if G::SHORT => {
+                    for first in (0..width).step_by(SIDE) {
+                        let (count, steps) = (SIDE.min(width - first), Each(run.steps, first));
                         let mut short = [[0.0; SIDE]; 2];
+                        let to = short.each_mut().map(|sums| sums.as_mut_ptr());
                         for line in (0..len).step_by(width) {
-                            let (at, steps) = (at.add(line + first), Each(run.steps, first));
-                            if G::SHORT {
-                                let [first, second] = &mut short;
-                                side_by_side::<L, G, f32>(
-                                    at,
-                                    count,
-                                    steps,
-                                    [first.as_mut_ptr(), second.as_mut_ptr()],
-                                );
-                            } else {
-                                side_by_side::<L, G, f64>(at, count, steps, to);
+                            side_by_side::<L, G, f32>(at.add(line + first), count, steps, to);
+                        }
+                        for (to, short) in self.0.sums.into_iter().zip(&short) {
+                            for (i, short) in short[..count].iter().enumerate() {
+                                *to.add(first + i) += f64::from(*short);
                             }
                         }
-                        for (to, short) in to.into_iter().zip(&short) {
-                            for (i, short) in short[..if G::SHORT { count } else { 0 }].iter().enumerate() {
-                                *to.add(i) += f64::from(*short);
-                            }
-                        }
+                    }
+                }
+                Piece::Each { width } => {
+                    for line in (0..len).step_by(width) {
+                        side_by_side::<L, G, f64>(at.add(line), width, Each(run.steps, 0), self.0.sums);
                     }
                 }
                 Piece::One(channel, step) => {
