@@ -14,10 +14,10 @@ const PARTIAL: usize = 16;
 /// Gradients of the parameters of a [`FakeQuant`], one a channel; made once, filled by each [`FakeQuant::backward`].
 ///
 /// A sum has the same bits on every backend. Of a tensor of outer x channels x inner, element (o, c, i) is added to partial sum `i % 16` of
-/// channel c, in order of o, then i; a whole tensor is one channel. Partial sums are 64-bit floats. Those of learned steps gain the sum of eight elements
-/// in 32-bit floats at once, counted from the first i of each o, or if inner is below 16, from the first o; what remains is fewer. Their sum: of sixteen, each of the
-/// first eight gains the one eight behind it; of eight, four behind; and so on. That of dzero_point is then multiplied by the scale. The result is
-/// rounded once more, to a 32-bit float.
+/// channel c, in order of o, then i; a whole tensor is one channel. Partial sums are 64-bit floats. Of learned steps, products are rounded to 32-bit
+/// floats, and a partial sum gains eight at once, summed in 32 bits: counted from the first i of each o, or, if inner is below 16, from the first o;
+/// the last may be fewer. The sum of partial sums: of sixteen, each of the first eight gains the one eight behind it; of eight, four behind; and
+/// so on. That of dzero_point is then multiplied by the scale. The result is rounded once more, to a 32-bit float.
 ///
 /// ```
 /// use zeropoint::training::{FakeQuant, FakeQuantSpec, Gradient, Gradients, Grid, Levels};

@@ -17,8 +17,8 @@ pub(super) struct Parts {
 
 /// A kind of gradient, as a type.
 pub(super) trait Gradient {
-    /// Whether a sum gains [`TERMS`] elements as 32-bit floats at once. On AVX2 every vector of floats is two of wide sums, which do not fit
-    /// the registers, and three conversions. Zen 3, learned steps: 0.58 to 0.47 ns an element in L1, 0.84 to 0.68 with 64 channels.
+    /// Whether a sum gains [`TERMS`] elements as 32-bit floats at once. Wide sums of a block do not fit the registers of AVX2, and every half of a
+    /// vector is converted for them. Zen 3, learned steps: 0.58 to 0.47 ns an element in L1, 0.84 to 0.68 with 64 channels.
     const SHORT: bool = false;
 
     fn parts(x: f32, dy: f32, step: Step) -> Parts;
@@ -175,7 +175,7 @@ impl At {
         gains
     }
 
-    /// One element, as a block.
+    /// One element: writes dx, and gives what both sums gain.
     ///
     /// # Safety
     /// It is there.
@@ -286,7 +286,7 @@ unsafe fn one<L: Lanes, G: Gradient>(from: At, len: usize, step: Step, stream: b
         sums.few::<G>(from, head, step);
         // Blocks from there on begin with another sum.
         sums.rotate(head);
-        // Copies have elements in registers.
+        // In copies, elements are in registers.
         if G::SHORT {
             // The sums that had an element of the head are a block ahead of the others: their terms are complete a block earlier.
             let ahead = core::array::from_fn(|i| if i < BLOCK - head { 0 } else { u32::MAX });
