@@ -1,17 +1,21 @@
 //! Fake quantization, forward and back, on the backend that is selected: beside a plain scalar loop where all is in L1, and beside a copy where
-//! nothing is in L2. `ZEROPOINT_BACKEND=avx2 cargo bench --bench training`. See `benches/README.md`.
+//! arrays do not fit L2, or memory alone has them. `ZEROPOINT_BACKEND=avx2 cargo bench --bench training`. See `benches/README.md`.
 
 mod common;
 
+use aligned_vec::{AVec, ConstAlign};
 use common::{Bench, Rng, Table, number, percent, target};
 use zeropoint::reference;
 use zeropoint::training::{
     Axis, FakeQuant, FakeQuantSpec, Form, Gradient, Gradients, Grid, Levels, TensorFlowSpec,
 };
 
-/// Elements that fit L1 three times, and elements that do not fit L2, of which a core has 2 MiB.
+/// Elements that fit L1 three times.
 const SMALL: usize = 2048;
-const LARGE: usize = 4 << 20;
+/// 16 MiB, beyond L2, of which a core has 2 MiB at most; and 64 MiB, of which an L3 of 32 MiB has little.
+const LARGE: [usize; 2] = [4 << 20, 16 << 20];
+/// Arrays begin with a page: the offset between two of them decides how fast some CPUs are.
+const PAGE: usize = 4096;
 /// Channels, side by side.
 const CHANNELS: usize = 64;
 
@@ -21,22 +25,33 @@ const MAX: f32 = 2.0;
 /// A loop over x and dy to an output, and the sum of its sums.
 type Plain<'a> = dyn Fn(&[f32], &[f32], &mut [f32]) -> f32 + 'a;
 
-fn reals(count: usize) -> Vec<f32> {
+fn reals(count: usize) -> AVec<f32, ConstAlign<PAGE>> {
     let mut rng = Rng::new(1);
     // A few are beyond the range.
-    (0..count).map(|_| (rng.bits() as u16 as f32 / 65536.0 - 0.4) * 4.0).collect()
+    AVec::from_iter(PAGE, (0..count).map(|_| (rng.bits() as u16 as f32 / 65536.0 - 0.4) * 4.0))
 }
 
 fn main() {
     let mut bench = Bench::new();
     let backend = zeropoint::selected().expect("a backend");
-    let head = ["pass", "ns an element in L1", "plain loop", "times as fast", "GB/s from memory", "of a copy"];
+    let head = [
+        "pass",
+        "ns an element in L1",
+        "plain loop",
+        "times as fast",
+        "GB/s of 16 MiB",
+        "of a copy",
+        "GB/s of 64 MiB",
+        "of a copy",
+    ];
     let mut table = Table::new(format!("{}, fake quantization", backend.name()), &head);
-    let copy = bench.ns("training/copy", || {
-        let (x, mut y) = (reals(LARGE), reals(LARGE));
-        move || std::hint::black_box(&mut y).copy_from_slice(std::hint::black_box(&x))
+    let copied = LARGE.map(|count| {
+        let copy = bench.ns(&format!("training/copy/{count}"), || {
+            let (x, mut y) = (reals(count), reals(count));
+            move || std::hint::black_box(&mut y).copy_from_slice(std::hint::black_box(&x))
+        });
+        copy.map(|ns| 8.0 * count as f64 / ns)
     });
-    let copied = copy.map(|ns| 8.0 * LARGE as f64 / ns);
     let levels = Levels::bits(8).expect("levels");
     let grid = Grid::from_range(MIN, MAX, levels).expect("a grid");
     let mut row = |what: &str, fake: &FakeQuant, back: bool, plain: &Plain<'_>| {
@@ -53,27 +68,31 @@ fn main() {
                 }
             })
         };
-        let (small, large) = (run(SMALL), run(LARGE));
+        let (small, large) = (run(SMALL), LARGE.map(run));
         let loops = bench.ns(&format!("training/{what}/plain"), || {
             let (x, dy, mut out) = (reals(SMALL), reals(SMALL), reals(SMALL));
             move || {
                 std::hint::black_box(plain(&x, &dy, &mut out));
             }
         });
-        let (Some(small), Some(large), Some(loops)) = (small, large, loops) else { return };
-        let rate = if back { 12.0 } else { 8.0 } * LARGE as f64 / large;
-        let (times, share) = (loops / small, copied.map(|copied| rate / copied));
+        let (Some(small), [Some(mid), Some(large)], Some(loops)) = (small, large, loops) else { return };
+        let bytes = if back { 12.0 } else { 8.0 };
+        let rates = [bytes * LARGE[0] as f64 / mid, bytes * LARGE[1] as f64 / large];
+        let [share, of_memory] = [0, 1].map(|i| copied[i].map(|copied| rates[i] / copied));
+        let times = loops / small;
         table.row([
             what.to_string(),
             number(Some(small / SMALL as f64), 3),
             number(Some(loops / SMALL as f64), 3),
             number(Some(times), 1),
-            number(Some(rate), 1),
+            number(Some(rates[0]), 1),
+            percent(share),
+            number(Some(rates[1]), 1),
             format!(
                 "{}  {} {}",
-                percent(share),
+                percent(of_memory),
                 target("plain loop", Some(times), 3.0),
-                target("copy", share, 0.8)
+                target("copy", of_memory, 0.8)
             ),
         ]);
     };
@@ -126,6 +145,23 @@ fn main() {
         }
         by_scale + by_zero
     };
+    // The same with bounds, and sums, of each channel.
+    let bounds = std::hint::black_box([(low, high); CHANNELS]);
+    let plain_back_each = |x: &[f32], dy: &[f32], dx: &mut [f32]| {
+        let mut sums = [(0.0, 0.0); CHANNELS];
+        for (i, ((dx, x), dy)) in dx.iter_mut().zip(x).zip(dy).enumerate() {
+            let (low, high) = bounds[i % CHANNELS];
+            let (below, above) = &mut sums[i % CHANNELS];
+            *dx = if *x >= low && *x <= high { *dy } else { 0.0 };
+            if *x < low {
+                *below += dy;
+            }
+            if *x > high {
+                *above += dy;
+            }
+        }
+        sums.iter().map(|(below, above)| below + above).sum()
+    };
     let define = |form| {
         let define = reference::TensorFlow::new(MIN, MAX, levels, form);
         move |x: &[f32], _: &[f32], y: &mut [f32]| {
@@ -143,7 +179,7 @@ fn main() {
         &define(Form::Multiplication),
     );
     row("back", &nearest(Gradient::Range), true, &plain_back);
-    row("back, 64 channels", &each(Gradient::Range), true, &plain_back);
+    row("back, 64 channels", &each(Gradient::Range), true, &plain_back_each);
     row("back, TensorFlow", &tensorflow(Form::Division), true, &plain_back);
     row("back, by index", &nearest(Gradient::Index), true, &plain_learned);
     row("back, learned step", &nearest(Gradient::Learned), true, &plain_learned);

@@ -232,9 +232,9 @@ pub(crate) fn blocking(backend: Backend, n: usize, k: usize) -> Blocking {
 }
 
 /// Elements of an output of fake quantization that the caches keep, whose runs of a channel have so many: of shorter ones all, since two
-/// runs share the lines at their ends.
+/// runs share the lines at their ends; not of single elements, whose channels are side by side.
 pub(crate) const fn cached_floats(run: usize) -> usize {
-    if run < LINES_APART { usize::MAX } else { CACHED / size_of::<f32>() }
+    if 1 < run && run < LINES_APART { usize::MAX } else { CACHED / size_of::<f32>() }
 }
 
 /// About how long a product takes one thread, in nanoseconds: from the area of a tile, of which the better half is

@@ -13,7 +13,7 @@ use crate::rng::Rng;
 use crate::train::{self, Schedule};
 
 /// Bits of weights and of activations that are tried.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Bits {
     /// 8/8 only.
     Eight,
@@ -23,47 +23,48 @@ pub enum Bits {
     Lines,
     /// All pairs of 8 to 3 bits.
     All,
-    /// One pair: of weights, of activations.
-    Pair(u32, u32),
+    /// These pairs: of weights, of activations.
+    Pairs(Vec<(u32, u32)>),
 }
 
 impl FromStr for Bits {
     type Err = String;
 
     fn from_str(text: &str) -> core::result::Result<Self, String> {
-        let pair = || {
+        let pair = |text: &str| {
             let (weights, activations) = text.split_once('/')?;
             let bits = |text: &str| text.parse().ok().filter(|bits| (3..=8).contains(bits));
-            Some(Self::Pair(bits(weights)?, bits(activations)?))
+            Some((bits(weights)?, bits(activations)?))
         };
         match text {
             "eight" => Ok(Self::Eight),
             "few" => Ok(Self::Few),
             "lines" => Ok(Self::Lines),
             "all" => Ok(Self::All),
-            _ => pair()
-                .ok_or_else(|| format!("{text}: not eight, few, lines, all, or two numbers of 3 to 8, as 4/8")),
+            _ => text.split(',').map(pair).collect::<Option<_>>().map(Self::Pairs).ok_or_else(|| {
+                format!("{text}: not eight, few, lines, all, or pairs of numbers of 3 to 8, as 4/8,4/4")
+            }),
         }
     }
 }
 
 impl Bits {
     /// Pairs of bits: of weights, of activations.
-    fn pairs(self) -> Vec<(u32, u32)> {
+    fn pairs(&self) -> Vec<(u32, u32)> {
         let all = (3..=8).rev().flat_map(|w| (3..=8).rev().map(move |a| (w, a)));
         let wanted = |(w, a): &(u32, u32)| match self {
             Self::Eight => (*w, *a) == (8, 8),
             Self::Few => [4, 8].contains(w) && [4, 8].contains(a),
             Self::Lines => *w == 8 || *a == 8 || w == a,
             Self::All => true,
-            Self::Pair(weights, activations) => (*w, *a) == (weights, activations),
+            Self::Pairs(pairs) => pairs.contains(&(*w, *a)),
         };
         all.filter(wanted).collect()
     }
 }
 
 /// What to do for each seed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Experiment {
     /// Training in floats.
     pub float: Schedule,

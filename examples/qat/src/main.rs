@@ -24,7 +24,7 @@ zeropoint-qat plot --json FILE ... --svg FILE    draws results that were written
   --save FILE    write the network of 8 bits, a scale a channel, of the first seed
   --seeds N      how often, with other random numbers (1)
   --first N      the first seed (1)
-  --bits WHICH   eight, few, lines, all, or one pair as 4/8: of weights, of activations (lines)
+  --bits WHICH   eight, few, lines, all, or pairs as 4/8,4/4: of weights, of activations (lines)
   --epochs N     of training in floats (digits: 40, fashion: 10)
   --tune N       epochs of fine tuning of fewer bits than 8/8 (digits: 8, fashion: 5)
   --failure      fashion: also the constructed failure
@@ -134,12 +134,12 @@ fn main() -> Result<ExitCode> {
                 tune: of(all / 2, 1e-3),
                 tune_fewer: of(all * options.tune, 3e-3),
                 stretched: options.failure.then(|| of(all * 3, 6e-3)),
-                bits: options.bits,
+                bits: options.bits.clone(),
             }
         } else {
             let float = of(all * options.epochs, 1e-2);
             let (tune, tune_fewer) = (of(all * 8, 2e-3), of(all * options.tune, 2e-3));
-            Experiment { float, tune, tune_fewer, stretched: Some(float), bits: options.bits }
+            Experiment { float, tune, tune_fewer, stretched: Some(float), bits: options.bits.clone() }
         };
         let outcome = experiment.run(&sets, seed, tell)?;
         results.rows.extend(outcome.rows);

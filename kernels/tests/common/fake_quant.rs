@@ -58,6 +58,16 @@ pub fn ends(run: &Run) {
                 run.fail(format_args!("{error}"));
             }
             run.check_margins(&arena);
+            // An output that begins so many elements behind the same place of a page goes from its end.
+            let gap = rng.within(0, 140) as usize;
+            let page = &mut *arena.slice(1024 + gap + len, |i| if i < len { x[i] } else { 0.0 });
+            let (from, behind) = page.split_at_mut(1024);
+            let behind = &mut behind[gap..];
+            let done = spec.forward(run.backend, &from[..len], behind);
+            if done.is_err() || behind.iter().zip(&*y).any(|(behind, y)| bits(*behind) != bits(*y)) {
+                run.fail(format_args!("{gap} elements behind: {behind:?} is not {y:?}"));
+            }
+            run.check_margins(&arena);
             // Past the caches or not, bits are the same.
             let near = FakeQuant { cached: usize::MAX, ..spec };
             let (mut near_y, mut near_dx) = (vec![0.0; len], vec![0.0; len]);
