@@ -12,6 +12,7 @@ use crate::pairwise::{self, PairwiseRun};
 use crate::panel::Panel;
 use crate::proof::{Proof, pairs, strips};
 use crate::ways;
+use crate::weave::WeaveRun;
 use crate::{Error, error::Name};
 
 /// A microkernel as a row of the table: what it is, and its entries.
@@ -40,6 +41,7 @@ pub struct Row {
     pub(crate) lanes: usize,
     pub(crate) pairwise: unsafe fn(&PairwiseRun<'_>),
     pub(crate) fake_quant: unsafe fn(&FakeQuantRun<'_>),
+    pub(crate) weave: unsafe fn(&WeaveRun),
 }
 
 impl Row {
@@ -107,6 +109,7 @@ pub const fn describe<K: Microkernel>() -> Row {
         lanes: <K::Lanes as Lanes>::N,
         pairwise: pairwise::run::<K::Base>,
         fake_quant: <K::Base as Microkernel>::enter_fake_quant,
+        weave: <K::Base as Microkernel>::enter_weave,
     }
 }
 

@@ -12,9 +12,9 @@
 //!        -> pack   any strides into any Panel, with sums                 packing.rs, panel.rs
 //!        -> tile   the Microkernel of a backend                          x86/ aarch64/ scalar.rs twin.rs
 //!        -> finish sums to outputs, in the Lanes of the backend          finish.rs, ways.rs, scatter.rs, lanes.rs, rounding.rs
-//! Depthwise        a line of a depthwise convolution                      depthwise.rs
+//! Depthwise        lines of a depthwise convolution, of woven ones        depthwise/, weave.rs
 //! Pairwise         two operands, element by element                       pairwise.rs
-//! FakeQuant        reals to those of codes, and gradients back            fake_quant.rs
+//! FakeQuant        reals to those of codes, and gradients back            fake_quant/
 //! proof            rhs panels that carry a proof, and their search        proof/, matching.rs
 //! Backend          a row of the TABLE that this CPU can run              backend.rs, cpu.rs
 //! ```
@@ -122,6 +122,7 @@ mod terms;
 pub mod twin;
 mod view;
 mod ways;
+mod weave;
 mod windows;
 
 #[cfg(all(target_arch = "aarch64", target_feature = "neon", not(miri), not(zeropoint_scalar_only)))]
@@ -149,4 +150,5 @@ pub use proof::{Proof, Shares};
 pub use rounding::{Multiplier, Rounding, divide_away, float_even};
 pub use tensor::{Strip, Strips, TensorMut, TensorRef};
 pub use view::{MatMut, MatRef, Quantized, ZeroPoint};
+pub use weave::WeaveRun;
 pub use windows::{Windows, WindowsRef};

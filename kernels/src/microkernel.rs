@@ -11,6 +11,7 @@ use crate::pairwise::PairwiseRun;
 use crate::panel::Panel;
 use crate::proof::Proof;
 use crate::scatter::Staged;
+use crate::weave::WeaveRun;
 use crate::windows::Windows;
 
 /// One multiplication of a lhs panel by a rhs panel.
@@ -195,6 +196,8 @@ pub unsafe trait Microkernel: Sized + 'static {
     unsafe fn enter_pairwise<R: Rule>(run: &PairwiseRun<'_>);
     /// Rounds reals to those of codes, or takes gradients back.
     unsafe fn enter_fake_quant(run: &FakeQuantRun<'_>);
+    /// Weaves two lines of codes.
+    unsafe fn enter_weave(run: &WeaveRun);
 }
 
 /// Writes the entries of a [`Microkernel`]: generic code, compiled with the kernel's features.
@@ -242,6 +245,12 @@ macro_rules! entries {
         unsafe fn enter_fake_quant(run: &$crate::fake_quant::FakeQuantRun<'_>) {
             // SAFETY: Features and the rest, promised by our caller.
             unsafe { $crate::fake_quant::run::<Self::Lanes>(run) }
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn enter_weave(run: &$crate::weave::WeaveRun) {
+            // SAFETY: Features and the rest, promised by our caller.
+            unsafe { $crate::weave::all(run) }
         }
 
         $(#[target_feature(enable = $feature)])?

@@ -168,6 +168,11 @@ fn depthwise_lines() {
 }
 
 #[test]
+fn weaving() {
+    both_ends("weaving", depthwise::weave);
+}
+
+#[test]
 fn pairs() {
     both_ends("pairs", pairwise::ends);
 }

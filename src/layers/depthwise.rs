@@ -352,7 +352,8 @@ impl<L: Code, O: Element> DepthwiseConv2d<L, O> {
                 let to = &mut lines[slot % slots * line..][..line];
                 let from = [top + (slot * together) as isize, across.first(0)];
                 if together == 2 {
-                    image.weave(strip.batch, from, self.multiplier, to.as_chunks_mut().0);
+                    let to = to.as_chunks_mut().0;
+                    image.weave(self.backend, strip.batch, from, self.multiplier, to)?;
                 } else {
                     image.copy(strip.batch, from, self.multiplier, to);
                 }

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use zeropoint_kernels::TensorRef;
+use zeropoint_kernels::{Backend, Error, TensorRef};
 
 use super::window::Axis;
 
@@ -198,7 +198,14 @@ impl Surrounded<'_> {
     }
 
     /// The same of two lines, woven: each code of `line` has that of the next line behind it.
-    pub fn weave(&self, image: usize, [line, left]: [isize; 2], times: usize, to: &mut [[u8; 2]]) {
+    pub fn weave(
+        &self,
+        backend: Backend,
+        image: usize,
+        [line, left]: [isize; 2],
+        times: usize,
+        to: &mut [[u8; 2]],
+    ) -> Result<(), Error> {
         let Self { zero, flip, .. } = *self;
         let (to, pixels) = self.inside(left, times, to, [zero; 2]);
         let lines = [line, line + 1].map(|line| self.line(line));
@@ -206,14 +213,14 @@ impl Surrounded<'_> {
             lines.map(|line| line.and_then(|line| self.input.run([image, line, pixels.start], pixels.len())));
         match (runs, lines) {
             _ if times > 1 => {}
-            ([Some(a), Some(b)], _) => {
-                return to.iter_mut().zip(a).zip(b).for_each(|((to, a), b)| *to = [a ^ flip, b ^ flip]);
-            }
+            ([Some(a), Some(b)], _) => return backend.weave([a, b], flip, to),
             ([Some(a), None], [_, None]) => {
-                return to.iter_mut().zip(a).for_each(|(to, a)| *to = [a ^ flip, zero]);
+                to.iter_mut().zip(a).for_each(|(to, a)| *to = [a ^ flip, zero]);
+                return Ok(());
             }
             ([None, Some(b)], [None, _]) => {
-                return to.iter_mut().zip(b).for_each(|(to, b)| *to = [zero, b ^ flip]);
+                to.iter_mut().zip(b).for_each(|(to, b)| *to = [zero, b ^ flip]);
+                return Ok(());
             }
             _ => {}
         }
@@ -222,6 +229,7 @@ impl Surrounded<'_> {
             let Some(line) = line else { continue };
             self.one_by_one([image, line, pixels.start], times, to.iter_mut(), |to, code| to[half] = code ^ flip);
         }
+        Ok(())
     }
 
     /// A line, if it lies in the image.

@@ -99,3 +99,26 @@ fn checked<O: Output>(run: &Run, shape: DepthwiseShape, width: usize, kind: Kind
     run.check_margins(&arena);
     out.check(run, &finish, sum);
 }
+
+/// Two lines woven into one, of every length up to some vectors.
+pub fn weave(run: &Run) {
+    let rng = &run.rng;
+    for len in (0..=130).chain([255, 256, 257]) {
+        let flip = rng.pick(&[0, 128]);
+        run.case(format_args!("two lines of {len} codes, flip {flip}"));
+        let arena = Arena::new(run.place);
+        let [a, b] = [0; 2].map(|_| &*arena.slice(len, |_| rng.below(256) as u8));
+        let to = arena.slice(len, |_| [0; 2]);
+        if let Err(error) = run.backend.weave([a, b], flip, to) {
+            run.fail(format_args!("{error}"));
+        }
+        run.check_margins(&arena);
+        if (0..len).any(|i| to[i] != [a[i] ^ flip, b[i] ^ flip]) {
+            run.fail(format_args!("{a:?} and {b:?} became {to:?}"));
+        }
+        let short = [&a[..len / 2], b];
+        if len > 0 && run.backend.weave(short, flip, to).is_ok() {
+            run.fail(format_args!("{} codes and {len} were taken", len / 2));
+        }
+    }
+}
