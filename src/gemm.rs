@@ -364,7 +364,7 @@ impl<'c, L: Code, O: Element> Call<'c, L, O> {
             return Job { lhs, weights, finish, out }.run(plan, workspace);
         };
         let parts = Parts { backend, weights, finish, plan };
-        let (rows, cols) = plan::shares(backend, shape, threads.threads(), plan.rows());
+        let (rows, cols) = plan::shares(backend, shape, threads.threads(), [plan.rows(), 1]);
         let blocks = Blocks::new(out, rows, cols);
         parallel::run(&threads, &blocks, workspace, plan.workspace_bytes(), |block, slot| {
             let m = block.out.rows();

@@ -77,7 +77,7 @@ const PAIRS_FROM: usize = 8;
 /// awake, against four blocks always and twice the handover: keyword spotting 33 to 25 us, visual wake words 100 to 89.
 const BLOCKS_A_THREAD: usize = 4;
 const BLOCK_NS: usize = 2000;
-/// More blocks are taken if they take longer by up to one part in so many, for that they do not come out even. Zen 3, two threads, against
+/// More blocks are taken if they take longer by up to one part in so many, since they do not come out even or each prepares something. Zen 3, two threads, against
 /// one part in eight of blocks that cost nothing by themselves: keyword spotting 48 to 44 us, MobileNet v2 3.16 to 3.08 ms.
 const UNEVEN: usize = 32;
 /// Bytes of weights that every block may read. On Emerald Rapids, two threads against one: 49 x 4608 x 512 with rows split
@@ -178,7 +178,7 @@ pub(crate) fn pixels(backend: Backend, outputs: usize) -> usize {
 
 /// Lines of output in a strip, of `lines` in all that threads share.
 pub(crate) fn strip(lines: usize, threads: usize, nanoseconds: usize) -> usize {
-    if threads < 2 { lines } else { even(lines, 1, threads, rounds(threads, nanoseconds)) }
+    if threads < 2 { lines } else { even([lines, 1, lines], threads, rounds(threads, nanoseconds)) }
 }
 
 /// Blocks that each thread gets, of work that takes one thread so long.
@@ -186,12 +186,12 @@ fn rounds(threads: usize, nanoseconds: usize) -> usize {
     (nanoseconds / threads.saturating_mul(BLOCK_NS).max(1)).clamp(1, BLOCKS_A_THREAD)
 }
 
-/// Of `count` members in all, how many make a block, whole units but in the last one, so that threads that take no more than so many blocks
-/// each are done about as soon as by any number of blocks.
-fn even(count: usize, unit: usize, threads: usize, rounds: usize) -> usize {
+/// Of `count` members in all, how many make a block: at most `most`, and whole units but in the last one, so that threads that take no more
+/// than so many blocks each are done about as soon as by any number of blocks.
+fn even([count, unit, most]: [usize; 3], threads: usize, rounds: usize) -> usize {
     let block = |rounds: usize| {
         let units = count.div_ceil(unit).div_ceil(threads.saturating_mul(rounds).max(1));
-        units.max(1).saturating_mul(unit)
+        units.max(1).saturating_mul(unit).min(most.max(1))
     };
     // Twice what the busiest thread has, and for each block a unit more, for what it prepares. The last block may be small.
     let longest = |rounds: usize| {
@@ -203,8 +203,8 @@ fn even(count: usize, unit: usize, threads: usize, rounds: usize) -> usize {
         each.saturating_mul(cost(block)).saturating_add(last)
     };
     let least = (1..=rounds).map(longest).min().unwrap_or(count);
-    let most = (1..=rounds).rev().find(|rounds| longest(*rounds) <= least + least / UNEVEN);
-    block(most.unwrap_or(1))
+    let enough = least.saturating_add(least / UNEVEN);
+    block((1..=rounds).rev().find(|rounds| longest(*rounds) <= enough).unwrap_or(1))
 }
 
 /// How a product is cut for the caches of one core.
@@ -296,10 +296,16 @@ pub(crate) const fn strip_bytes(least: usize) -> usize {
     if least > STRIP { least } else { STRIP }
 }
 
-/// Rows and columns of the blocks that threads share, of a product of `m` x `k` x `n`: M in whole tiles, N in whole
-/// panels, K never. No block has more than `most` rows. M is split first; N where M has too few tiles, or where that makes
+/// Rows and columns of the blocks that threads share, of a product of `m` x `k` x `n`: M in whole tiles, or multiples of `whole`
+/// rows if these are more than one, N in whole panels, K never. No block has more than `most` rows. M is split first; N where M has too few tiles, or where that makes
 /// blocks read fewer bytes of weights from beyond L2.
-pub(crate) fn shares(backend: Backend, [m, k, n]: [usize; 3], threads: usize, most: usize) -> (usize, usize) {
+pub(crate) fn shares(
+    backend: Backend,
+    [m, k, n]: [usize; 3],
+    threads: usize,
+    [most, whole]: [usize; 2],
+) -> (usize, usize) {
+    let unit = if whole > 1 { whole } else { backend.mr() };
     let rounds = rounds(threads, product_ns(backend, [m, k, n]));
     let wanted = threads.saturating_mul(rounds).max(1);
     let [tiles, panels] = [m.div_ceil(backend.mr()), n.div_ceil(backend.nr())].map(|count| count.max(1));
@@ -308,10 +314,9 @@ pub(crate) fn shares(backend: Backend, [m, k, n]: [usize; 3], threads: usize, mo
     // Blocks one below the other, if there are `across` beside each other, and their rows.
     let down = |across: usize| {
         let rows = match across {
-            1 => even(m, backend.mr(), threads, rounds),
-            _ => tiles.div_ceil(wanted.div_ceil(across).min(tiles)).saturating_mul(backend.mr()),
+            1 => even([m, unit, most], threads, rounds),
+            _ => tiles.div_ceil(wanted.div_ceil(across).min(tiles)).saturating_mul(backend.mr()).min(most).max(1),
         };
-        let rows = rows.min(most).max(1);
         (m.div_ceil(rows).max(1), rows)
     };
     let across = if rhs > WEIGHTS_READ_AGAIN {
@@ -327,4 +332,28 @@ pub(crate) fn shares(backend: Backend, [m, k, n]: [usize; 3], threads: usize, mo
         wanted.div_ceil(down(1).0).min(panels)
     };
     (down(across).1, panels.div_ceil(across) * backend.nr())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::even;
+
+    #[test]
+    fn blocks_are_even() {
+        // Lines of an image; rows in tiles of six, of which the last has one; no more than fit.
+        assert_eq!(even([7, 1, 7], 2, 4), 4);
+        assert_eq!(even([49, 6, 1000], 2, 4), 12);
+        assert_eq!(even([144, 6, 48], 2, 4), 36);
+        for count in [0, 1, 5, 48, 1000, usize::MAX] {
+            for (threads, rounds) in [(0, 1), (2, 4), (3, 2), (usize::MAX, 4)] {
+                for unit in [1, 6] {
+                    let block = even([count, unit, 480], threads, rounds);
+                    assert!(
+                        block.is_multiple_of(unit) && (1..=480).contains(&block),
+                        "{count}, {threads}, {block}"
+                    );
+                }
+            }
+        }
+    }
 }

@@ -12,7 +12,7 @@
 //!        -> pack   any strides into any Panel, with sums                 packing.rs, panel.rs
 //!        -> tile   the Microkernel of a backend                          x86/ aarch64/ scalar.rs twin.rs
 //!        -> finish sums to outputs, in the Lanes of the backend          finish.rs, ways.rs, scatter.rs, lanes.rs, rounding.rs
-//! Depthwise        lines of a depthwise convolution, of woven ones        depthwise/, weave.rs
+//! Depthwise        lines of a depthwise convolution, woven or not        depthwise/, weave.rs
 //! Pairwise         two operands, element by element                       pairwise.rs
 //! FakeQuant        reals to those of codes, and gradients back            fake_quant/
 //! proof            rhs panels that carry a proof, and their search        proof/, matching.rs

@@ -250,7 +250,7 @@ impl<O: Element> Product<'_, O> {
         let (block_rows, block_cols) = match (rows, threads.threads()) {
             (Rows::InPlace(_), ..2) => (m, n),
             (_, ..2) => (most, n),
-            (_, threads) => plan::shares(parts.backend, [m, k, n], threads, most),
+            (_, threads) => plan::shares(parts.backend, [m, k, n], threads, [most, whole]),
         };
         let blocks = Blocks::new(out, (block_rows / whole).max(1) * whole, block_cols);
         parallel::run(&threads, &blocks, workspace, slot.bytes, |block, bytes| {

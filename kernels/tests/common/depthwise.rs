@@ -116,9 +116,10 @@ pub fn weave(run: &Run) {
         if (0..len).any(|i| to[i] != [a[i] ^ flip, b[i] ^ flip]) {
             run.fail(format_args!("{a:?} and {b:?} became {to:?}"));
         }
-        let short = [&a[..len / 2], b];
-        if len > 0 && run.backend.weave(short, flip, to).is_ok() {
-            run.fail(format_args!("{} codes and {len} were taken", len / 2));
+        for short in [[&a[..len / 2], b], [a, &b[..len / 2]]] {
+            if len > 0 && run.backend.weave(short, flip, to).is_ok() {
+                run.fail(format_args!("{} codes and {len} were taken", len / 2));
+            }
         }
     }
 }

@@ -22,8 +22,9 @@ fn bits(x: f32) -> u32 {
 pub fn ends(run: &Run) {
     let rng = &run.rng;
     // Terms of short sums end with element 128, and before, if blocks begin at a line of the caches.
-    for len in (0..=65).chain([127, 128, 129, 143, 144, 145, 272, 300]) {
-        for (channels, each) in [(1, usize::MAX), (1, 1), (3, 1), (16, 1), (33, 1), (2, 16), (3, 21)] {
+    // Rounding goes backward where it is longer than 512.
+    for len in (0..=65).chain([127, 128, 129, 143, 144, 145, 272, 300, 600]) {
+        for (channels, each) in [(1, usize::MAX), (1, 1), (3, 1), (16, 1), (33, 1), (48, 1), (2, 16), (3, 21)] {
             let form = rng.pick(&[FakeForm::Nearest, FakeForm::Divide, FakeForm::Multiply]);
             let gradient = rng.pick(&[
                 FakeGradient::Bounds,
@@ -59,8 +60,8 @@ pub fn ends(run: &Run) {
             }
             run.check_margins(&arena);
             // An output that begins so many elements behind the same place of a page goes from its end.
-            let gap = rng.within(0, 140) as usize;
-            let page = &mut *arena.slice(1024 + gap + len, |i| if i < len { x[i] } else { 0.0 });
+            let gap = 16 * rng.below(9) + if rng.one_in(2) { rng.below(16) } else { 0 };
+            let page = &mut *arena.lines(1024 + gap + len, |i| if i < len { x[i] } else { 0.0 });
             let (from, behind) = page.split_at_mut(1024);
             let behind = &mut behind[gap..];
             let done = spec.forward(run.backend, &from[..len], behind);
