@@ -77,8 +77,8 @@ const PAIRS_FROM: usize = 8;
 /// awake, against four blocks always and twice the handover: keyword spotting 33 to 25 us, visual wake words 100 to 89.
 const BLOCKS_A_THREAD: usize = 4;
 const BLOCK_NS: usize = 2000;
-/// More blocks are taken if they take longer by up to one part in so many, since they do not come out even or each prepares something. Zen 3, two threads, against
-/// one part in eight of blocks that cost nothing by themselves: keyword spotting 48 to 44 us, MobileNet v2 3.16 to 3.08 ms.
+/// More blocks are taken if they take longer by up to one part in so many, since they do not come out even or each prepares something. Zen 3,
+/// two threads, against one part in eight of blocks that cost nothing by themselves: keyword spotting 48 to 44 us, MobileNet v2 3.16 to 3.08 ms.
 const UNEVEN: usize = 32;
 /// Bytes of weights that every block may read. On Emerald Rapids, two threads against one: 49 x 4608 x 512 with rows split
 /// 1.70, with columns 1.91; 784 x 128 x 256 1.75 and 0.85.
@@ -297,8 +297,8 @@ pub(crate) const fn strip_bytes(least: usize) -> usize {
 }
 
 /// Rows and columns of the blocks that threads share, of a product of `m` x `k` x `n`: M in whole tiles, or multiples of `whole`
-/// rows if these are more than one, N in whole panels, K never. No block has more than `most` rows. M is split first; N where M has too few tiles, or where that makes
-/// blocks read fewer bytes of weights from beyond L2.
+/// rows if these are more than one, N in whole panels, K never. No block has more than `most` rows. M is split first; N where M has
+/// too few tiles, or where that makes blocks read fewer bytes of weights from beyond L2.
 pub(crate) fn shares(
     backend: Backend,
     [m, k, n]: [usize; 3],

@@ -84,7 +84,8 @@ pub struct FakeQuant<'a> {
     pub form: FakeForm,
     /// Elements before it is the next channel's turn.
     pub run: usize,
-    /// Elements of an output that the caches keep; of more, what is not in place goes past them, where the CPU has stores that do.
+    /// Elements of an output that the caches keep; of more, what is not in place goes past them, where the CPU has stores that do. Channels
+    /// side by side are rounded past them only if there are whole lines of them, and the output begins with a line.
     pub cached: usize,
     /// The real difference between neighbours.
     pub scale: &'a [f32],
