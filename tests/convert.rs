@@ -68,16 +68,21 @@ impl Problem {
     }
 
     /// What training simulates, in 64-bit floats: fake-quantized weights, the bias in its own steps, the activation.
-    fn simulate(&self) -> Vec<f64> {
+    fn simulate(&self, output: Grid) -> Vec<f64> {
         let axis = self.layout.axis(self.outputs, self.weights.len()).unwrap();
         let Axis::Channels { inner, .. } = axis else { unreachable!() };
         let own = |o: usize| (0..self.weights.len()).filter(move |i| i / inner % self.outputs == o);
         let is_empty = |o: usize| own(o).all(|i| self.grid(o).fake(self.weights[i]) == 0.0);
+        let mut steps = vec![0.0; self.outputs];
+        self.trained(output).bias_scales(&mut steps).unwrap();
         let bias = |o: usize| {
-            let step = f64::from(self.input.scale()) * f64::from(self.grid(o).scale());
-            let bias = f64::from(self.bias[o]);
-            // A channel of nothing has finer steps.
-            if is_empty(o) { bias } else { (bias / step).round() * step }
+            let step = match is_empty(o) {
+                // Any would do, so that it is fine.
+                true => f64::from(output.scale()) / 65536.0,
+                false => f64::from(self.input.scale()) * f64::from(self.grid(o).scale()),
+            };
+            assert_eq!(steps[o], step);
+            (f64::from(self.bias[o]) / step).round() * step
         };
         let [kh, kw] = self.kernel;
         let fully = self.layout == WeightLayout::FullyConnected;
@@ -193,11 +198,13 @@ fn integers_do_what_was_simulated() {
         let eight = rng.one_in(2);
         let bits = [(); 3].map(|()| Levels::bits(if eight { 8 } else { rng.within(3, 8) as u32 }).unwrap());
         let problem = Problem::new(&rng, layout, [bits[0], bits[1]]);
-        let reals = problem.simulate();
+        // Ends of the outputs are hardly those of biases in finer steps.
+        let reals = problem.simulate(Grid::new(1e-3, 0, bits[2]).unwrap());
         let least = reals.iter().fold(0.0, |a: f64, b| a.min(*b)) as f32;
         let most = reals.iter().fold(0.01, |a: f64, b| a.max(*b)) as f32;
         // Some are clamped.
         let output = Grid::from_range(least * 0.9, most * 0.9, bits[2]).unwrap();
+        let reals = problem.simulate(output);
         let got = match rng.below(2) {
             0 => problem.run::<u8, u8>(output, reals.len()),
             _ => {
@@ -307,10 +314,14 @@ fn what_integers_cannot_hold_is_named() {
         Err(Error::Divisor { value: 3, of: 4, .. })
     ));
     let nan = TrainedLayer { weights: &[0.0, f32::NAN], ..fine }.convert().unwrap_err();
-    assert!(matches!(nan, Error::NotFinite { argument: "weights", index: 1, .. }));
+    assert!(nan.to_string().starts_with("layer block 3, depthwise: weight of channel 1 is NaN"), "{nan}");
+    assert_eq!(refused(TrainedLayer { bias: &[0.0, f32::NEG_INFINITY], ..fine }), named("bias", 1));
     let wide = [Grid::new(1.0, 0, Levels::bits(9).unwrap()).unwrap()];
     let wide = TrainedLayer { grids: &wide, ..fine }.convert().unwrap_err();
-    assert_eq!(wide.to_string(), "levels of weights: 512 is outside 2..=256");
+    assert_eq!(
+        wide.to_string(),
+        "layer block 3, depthwise: levels of weights of channel 0 is 512, outside 2..=256"
+    );
     // Layers of other layouts, kernels and codes.
     let layer = fine.convert().unwrap();
     assert!(matches!(layer.conv2d::<u8, u8>([1, 1], Window::default(), 1), Err(Error::Packed { .. })));

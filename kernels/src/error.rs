@@ -324,7 +324,10 @@ impl fmt::Display for Error {
             }
             Self::Layer { layer, argument, channel, value, low, high } => write!(
                 f,
-                "layer {layer}: {argument} of channel {channel} is {value:e}, outside {low:e}..={high:e}"
+                "layer {layer}: {argument} of channel {channel} is {}, outside {}..={}",
+                Number(value),
+                Number(low),
+                Number(high)
             ),
             Self::Uninitialized => write!(f, "out: cannot accumulate into uninitialized memory"),
             Self::Backend { name, known } => {
@@ -352,6 +355,20 @@ impl fmt::Display for Error {
 }
 
 impl core::error::Error for Error {}
+
+/// A number of any size, with an exponent only where it reads better.
+struct Number(f64);
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(number) = *self;
+        if f64::from(number as i32) == number && number.abs() < 1e6 {
+            write!(f, "{number}")
+        } else {
+            write!(f, "{number:e}")
+        }
+    }
+}
 
 /// A short text inside an [`Error`], cut to 40 bytes, so that errors allocate nothing.
 #[derive(Clone, Copy, PartialEq, Eq)]

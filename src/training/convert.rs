@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use zeropoint_kernels::{Code, Error, MatRef, Multiplier, Name, Rounding, TensorRef, ZeroPoint};
 
-use super::axis::{collect, equal, finite};
+use super::axis::{Axis, collect, equal};
 use super::fold::WeightLayout;
 use super::grid::Grid;
 use crate::layers::{
@@ -14,8 +14,7 @@ use crate::layers::{
 use crate::quant::{Ties, quantize};
 use crate::stages::{OutputCode, PerAxis, Stages};
 
-/// The factor of a channel whose weights are all 0, so that any scale would do for them: its bias is precise to this part of a step of
-/// the output.
+/// Steps of the output in a step of the sums of a channel whose weights are all 0.
 const EMPTY: f64 = 1.0 / 65536.0;
 
 /// About the smallest multiplier that is not 0.
@@ -87,34 +86,28 @@ pub struct ConvertedLayer {
 
 impl TrainedLayer<'_> {
     /// Codes of weights; biases of scale S1 * S2, in 32 bits (paper, eq. 11); multipliers `S1 * S2 / S3` (paper, eq. 5). With few bits, the steps
-    /// of a bias are long: an output may be off by half of `S1 * S2`.
+    /// of a bias are long: an output may be off by half of `S1 * S2`. A simulation that is to be met rounds biases as well, by
+    /// [`TrainedLayer::bias_scales`].
     ///
     /// # Errors
-    /// [`Error::Layer`], naming layer and channel, for a bias beyond int32, for a multiplier that is 0 or 2^30 and more, and for weights and a
-    /// bias with which a sum might wrap. [`Error::Length`] unless there are a bias a channel and one grid or one a channel, [`Error::Divisor`],
-    /// [`Error::NotFinite`]; [`Error::Limit`] for weights of over 256 levels.
+    /// [`Error::Layer`], naming layer and channel, for a weight or bias that is no finite number, for weights of over 256 levels, for a bias beyond
+    /// int32, for a multiplier that is 0 or 2^30 and more, and for weights and a bias with which a sum might wrap. [`Error::Length`]
+    /// unless there are a bias a channel and one grid or one a channel, [`Error::Divisor`], [`Error::Memory`].
     pub fn convert(&self) -> Result<ConvertedLayer, Error> {
-        let channels = self.bias.len();
-        let axis = self.layout.axis(channels, self.weights.len())?;
-        finite("weights", self.weights)?;
-        finite("bias", self.bias)?;
-        if self.grids.len() != 1 {
-            equal("grids", channels, self.grids.len())?;
-        }
-        let grid = |channel: usize| &self.grids[if self.grids.len() == 1 { 0 } else { channel }];
+        let (channels, axis) = (self.bias.len(), self.axis()?);
         let mut lifts = collect(channels, (0..channels).map(|_| 0))?;
         for (channel, lift) in lifts.iter_mut().enumerate() {
-            *lift = lift_of(grid(channel))?;
+            *lift = self.lift(channel)?;
         }
         let mut weights = collect(self.weights.len(), self.weights.iter().map(|_| 0i8))?;
         // Of each channel, the least and the greatest that a sum can be: an input is as far from its zero point as can be.
         let (below, above) = distances(&self.input);
         let mut sums = collect(channels, (0..channels).map(|_| [0i64; 2]))?;
         for (channel, run) in axis.runs(self.weights.len()) {
-            let (grid, lift) = (grid(channel), lifts[channel]);
+            let (grid, lift) = (self.grid(channel), lifts[channel]);
             for (code, w) in weights[run.clone()].iter_mut().zip(&self.weights[run]) {
                 let q = grid.quantize(*w);
-                // `lift_of` has seen to it that all codes are of the type.
+                // `lift` has seen to it that all codes are of the type.
                 *code = (q - lift) as i8;
                 let n = i64::from(q) - i64::from(grid.zero_point());
                 let ends = [n * below, n * above];
@@ -125,10 +118,10 @@ impl TrainedLayer<'_> {
         let mut bias = collect(channels, (0..channels).map(|_| 0))?;
         let mut multipliers = collect(channels, (0..channels).map(|_| Multiplier::ONE))?;
         for (channel, ends) in sums.into_iter().enumerate() {
-            (bias[channel], multipliers[channel]) = self.stage(channel, f64::from(grid(channel).scale()), ends)?;
+            (bias[channel], multipliers[channel]) = self.stage(channel, ends)?;
         }
         let zero_points =
-            collect(channels, (0..channels).map(|channel| grid(channel).zero_point() - lifts[channel]))?;
+            collect(channels, (0..channels).map(|channel| self.grid(channel).zero_point() - lifts[channel]))?;
         Ok(ConvertedLayer {
             layout: self.layout,
             weights,
@@ -142,33 +135,116 @@ impl TrainedLayer<'_> {
         })
     }
 
-    /// The bias and the multiplier of a channel of weights of this scale, whose products have sums between the ends.
-    fn stage(&self, channel: usize, scale: f64, [least, greatest]: [i64; 2]) -> Result<(i32, Multiplier), Error> {
-        let [input, output] = [self.input, self.output].map(|grid| f64::from(grid.scale()));
-        let refused = |argument, value, low, high| Error::Layer {
-            layer: Name::new(self.name),
-            argument,
-            channel,
-            value,
-            low,
-            high,
+    /// What a step of each channel's bias stands for: `S1 * S2` (paper, eq. 11). Where all weights of a channel round to 0 any step would do:
+    /// it is `S3 / 65536` there, so that an output that is nothing but its bias is precise to a code.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless there is one a channel; those of [`TrainedLayer::convert`] for counts, and for weights and biases that are no finite
+    /// numbers.
+    ///
+    /// ```
+    /// use zeropoint::Rounding;
+    /// use zeropoint::layers::Activation;
+    /// use zeropoint::training::{Grid, Levels, TrainedLayer, WeightLayout};
+    /// let two = Levels::bits(2)?;
+    /// let layer = TrainedLayer {
+    ///     name: "two bits",
+    ///     layout: WeightLayout::FullyConnected,
+    ///     weights: &[1.0, -2.0, 0.25, 0.125], // the second channel's are 0, in steps of 1
+    ///     bias: &[0.3, 0.3],
+    ///     grids: &[Grid::new(1.0, 2, two)?],
+    ///     input: Grid::new(0.5, 0, two)?,
+    ///     output: Grid::new(0.25, 0, two)?,
+    ///     activation: Activation::None,
+    ///     rounding: Rounding::SingleAway,
+    /// };
+    /// let mut scales = [0.0; 2];
+    /// layer.bias_scales(&mut scales)?;
+    /// assert_eq!(scales, [0.5, 0.25 / 65536.0]);
+    /// assert_eq!(layer.convert()?.bias(), [1, 78643]); // 0.3, in those
+    /// # Ok::<(), zeropoint::Error>(())
+    /// ```
+    pub fn bias_scales(&self, scales: &mut [f64]) -> Result<(), Error> {
+        let axis = self.axis()?;
+        equal("scales", self.bias.len(), scales.len())?;
+        // Until a weight is found that is something, a channel is empty.
+        for (channel, scale) in scales.iter_mut().enumerate() {
+            *scale = self.sum_scale(channel, true);
+        }
+        for (channel, run) in axis.runs(self.weights.len()) {
+            let grid = self.grid(channel);
+            if self.weights[run].iter().any(|w| grid.quantize(*w) != grid.zero_point()) {
+                scales[channel] = self.sum_scale(channel, false);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the channels are, once there is a grid for each, and finite numbers.
+    fn axis(&self) -> Result<Axis, Error> {
+        let channels = self.bias.len();
+        let axis = self.layout.axis(channels, self.weights.len())?;
+        if self.grids.len() != 1 {
+            equal("grids", channels, self.grids.len())?;
+        }
+        let finite = |argument, channel, x: &f32| match x.is_finite() {
+            true => Ok(()),
+            false => Err(self.refused(argument, channel, (*x).into(), [f32::MIN, f32::MAX].map(f64::from))),
         };
-        let empty = least == 0 && greatest == 0;
-        let sum_scale = if empty { output * EMPTY } else { input * scale };
-        let real = sum_scale / output;
-        let limit = f64::from(1u32 << 30);
+        for (channel, run) in axis.runs(self.weights.len()) {
+            self.weights[run].iter().try_for_each(|w| finite("weight", channel, w))?;
+        }
+        self.bias.iter().enumerate().try_for_each(|(channel, bias)| finite("bias", channel, bias))?;
+        Ok(axis)
+    }
+
+    /// The grid of the weights of a channel.
+    fn grid(&self, channel: usize) -> &Grid {
+        &self.grids[if self.grids.len() == 1 { 0 } else { channel }]
+    }
+
+    /// What is wrong with a number of a channel.
+    fn refused(&self, argument: &'static str, channel: usize, value: f64, [low, high]: [f64; 2]) -> Error {
+        Error::Layer { layer: Name::new(self.name), argument, channel, value, low, high }
+    }
+
+    /// What makes `i8` of the codes of a channel's weights when it is subtracted.
+    fn lift(&self, channel: usize) -> Result<i32, Error> {
+        match self.grid(channel).codes() {
+            (-128.., ..=127) => Ok(0),
+            (0.., ..=255) => Ok(128),
+            (low, high) => {
+                let levels = f64::from(high) - f64::from(low) + 1.0;
+                Err(self.refused("levels of weights", channel, levels, [2.0, 256.0]))
+            }
+        }
+    }
+
+    /// What a step of a channel's sums stands for: any step would do if all its weights are 0.
+    fn sum_scale(&self, channel: usize, empty: bool) -> f64 {
+        match empty {
+            true => f64::from(self.output.scale()) * EMPTY,
+            false => f64::from(self.input.scale()) * f64::from(self.grid(channel).scale()),
+        }
+    }
+
+    /// The bias and the multiplier of a channel whose products have sums between the ends.
+    fn stage(&self, channel: usize, [least, greatest]: [i64; 2]) -> Result<(i32, Multiplier), Error> {
+        let refused = |argument, value, ends| self.refused(argument, channel, value, ends);
+        let sum_scale = self.sum_scale(channel, least == 0 && greatest == 0);
+        let real = sum_scale / f64::from(self.output.scale());
         let by = Multiplier::from_real(real).ok().filter(|by| by.multiplier() != 0);
-        let by = by.ok_or(refused("multiplier", real, SMALLEST, limit))?;
-        let (low, high) = (f64::from(i32::MIN), f64::from(i32::MAX));
+        let by = by.ok_or(refused("multiplier", real, [SMALLEST, f64::from(1u32 << 30)]))?;
+        let ends = [i32::MIN, i32::MAX].map(f64::from);
         let bias = f64::from(self.bias[channel]) / sum_scale;
         // A NaN fails the comparison.
-        if !(bias >= low && bias <= high) {
-            return Err(refused("bias", bias, low, high));
+        if !(bias >= ends[0] && bias <= ends[1]) {
+            return Err(refused("bias", bias, ends));
         }
         let bias = crate::quant::nearest(bias, Ties::Away);
         for sum in [least, greatest].map(|sum| sum + bias) {
             if i32::try_from(sum).is_err() {
-                return Err(refused("sum", sum as f64, low, high));
+                return Err(refused("sum", sum as f64, ends));
             }
         }
         Ok((bias as i32, by))
@@ -183,19 +259,6 @@ impl TrainedLayer<'_> {
             Activation::Relu => (code(0.0), high),
             Activation::Relu6 => (code(0.0), code(6.0)),
             Activation::ReluN1 => (code(-1.0), code(1.0)),
-        }
-    }
-}
-
-/// What makes `i8` of the codes of a grid when it is subtracted.
-fn lift_of(grid: &Grid) -> Result<i32, Error> {
-    let (low, high) = grid.codes();
-    match (low, high) {
-        (-128.., ..=127) => Ok(0),
-        (0.., ..=255) => Ok(128),
-        _ => {
-            let levels = i64::from(high) - i64::from(low) + 1;
-            Err(Error::Limit { argument: "levels of weights", value: levels as usize, low: 2, high: 256 })
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The network in integers: converted by the library, run, compared with the simulation, saved.
 
 use serde::{Deserialize, Serialize};
-use zeropoint::layers::{Activation, Conv2d, DepthwiseConv2d, FullyConnected, Mean, MeanSpec, Padding, Window};
-use zeropoint::training::{ConvertedLayer, Grid, TrainedLayer};
-use zeropoint::{MatMut, MatRef, Rounding, TensorMut, TensorRef};
+use zeropoint::layers::{Conv2d, DepthwiseConv2d, FullyConnected, Mean, MeanSpec, Padding, Window};
+use zeropoint::training::{ConvertedLayer, Grid};
+use zeropoint::{MatMut, MatRef, TensorMut, TensorRef};
 
 use crate::Result;
 use crate::data::{CLASSES, Pictures};
@@ -46,22 +46,9 @@ impl Network {
         let first = Simulation::input()?;
         let mut input = first;
         for (i, layer) in plan.layers.iter().enumerate() {
-            let [weights, bias] = simulation.network.parameters(i)?;
-            let dense = layer.kind == Kind::Dense;
-            let mean = if dense { Some(simulation.activation(i)?) } else { None };
-            let output = simulation.activation(i + usize::from(dense))?;
-            let converted = TrainedLayer {
-                name: &layer.name,
-                layout: layer.layout(),
-                weights: &weights,
-                bias: &bias,
-                grids: &simulation.grids(i)?,
-                input: mean.unwrap_or(input),
-                output,
-                activation: if dense { Activation::None } else { plan.activation },
-                rounding: Rounding::SingleAway,
-            }
-            .convert()?;
+            let mean = if layer.kind == Kind::Dense { Some(simulation.activation(i)?) } else { None };
+            let converted = simulation.with_trained(i, &simulation.grids(i)?, |layer| Ok(layer.convert()?))?;
+            let output = simulation.activation(simulation.output(i))?;
             let window = Window { stride: [layer.moves.stride; 2], padding: Padding::Same, ..Window::default() };
             let prepared = match (layer.kind, mean) {
                 (Kind::Conv, _) => Prepared::Conv(converted.conv2d([KERNEL; 2], window, 1)?),

@@ -3,11 +3,12 @@
 
 use std::sync::{Arc, Mutex};
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
+use zeropoint::Rounding;
 use zeropoint::layers::Activation;
 use zeropoint::training::{
     Activations, Axis, BatchNorm, FakeQuant, FakeQuantSpec, Fold, Grid, Histogram, Levels, MovingAverage, Range,
-    Start, Statistics, WeightLayout, fold_batch_norm, ranges,
+    Start, Statistics, TrainedLayer, WeightLayout, fold_batch_norm, ranges,
 };
 
 use crate::Result;
@@ -387,21 +388,50 @@ impl Simulation {
         })
     }
 
-    /// The bias of a layer, once its output is quantized a multiple of `S1 * S2`, as conversion rounds it. The gradient is straight through.
-    fn bias(&self, layer: usize, bias: &Tensor, weights: &[Grid]) -> Result<Tensor> {
-        let dense = self.network.plan.layers[layer].kind == Kind::Dense;
-        if !ops::lock(&self.activations[layer + usize::from(dense)]).quantizes() {
+    /// The bias of a layer, once its output is quantized a multiple of its step, as conversion rounds it. The gradient is straight through.
+    fn bias(&self, layer: usize, bias: &Tensor, grids: &[Grid]) -> Result<Tensor> {
+        let output = ops::lock(&self.activations[self.output(layer)]);
+        if !output.quantizes() {
             return Ok(bias.clone());
         }
+        drop(output);
+        let mut steps = vec![0.0; bias.elem_count()];
+        self.with_trained(layer, grids, |layer| Ok(layer.bias_scales(&mut steps)?))?;
+        let steps = Tensor::from_vec(steps, bias.elem_count(), &Device::Cpu)?;
+        let rounded = bias.to_dtype(DType::F64)?.div(&steps)?.round()?.mul(&steps)?.to_dtype(DType::F32)?;
+        Ok(bias.add(&rounded.sub(bias)?.detach())?)
+    }
+
+    /// Which activation is a layer's output.
+    pub fn output(&self, layer: usize) -> usize {
+        layer + usize::from(self.network.plan.layers[layer].kind == Kind::Dense)
+    }
+
+    /// Shows a layer with the grids of its weights, as the library is told of it.
+    pub fn with_trained<T>(
+        &self,
+        layer: usize,
+        grids: &[Grid],
+        show: impl FnOnce(TrainedLayer<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let plan = &self.network.plan;
+        let [weights, bias] = self.network.parameters(layer)?;
+        let dense = plan.layers[layer].kind == Kind::Dense;
         let input = match layer {
             0 => Self::input()?,
             _ => self.activation(if dense { layer } else { layer - 1 })?,
         };
-        let count = bias.elem_count();
-        let steps = weights.iter().cycle().take(count).map(|grid| input.scale() * grid.scale()).collect();
-        let steps = Tensor::from_vec(steps, count, &Device::Cpu)?;
-        let rounded = bias.div(&steps)?.round()?.mul(&steps)?;
-        Ok(bias.add(&rounded.sub(bias)?.detach())?)
+        show(TrainedLayer {
+            name: &plan.layers[layer].name,
+            layout: plan.layers[layer].layout(),
+            weights: &weights,
+            bias: &bias,
+            grids,
+            input,
+            output: self.activation(self.output(layer))?,
+            activation: if dense { Activation::None } else { plan.activation },
+            rounding: Rounding::SingleAway,
+        })
     }
 
     /// The grids of the weights of a layer.
