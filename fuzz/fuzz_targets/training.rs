@@ -113,8 +113,7 @@ impl Input {
         };
         let expected_dx: Vec<_> = (0..len).map(|i| gains(i).0).collect();
         let units = |c: usize| form.map_or_else(|| reference::gradient_units(&grids[c], gradient), |_| [1.0; 2]);
-        let terms = form.map_or_else(|| reference::gradient_terms(gradient), |_| 1);
-        let sums = reference::channel_sums(axis, &(0..len).map(|i| gains(i).1).collect::<Vec<_>>(), terms, units);
+        let sums = reference::channel_sums(axis, &(0..len).map(|i| gains(i).1).collect::<Vec<_>>(), units);
         for backend in backends() {
             let name = backend.kernel();
             let fake = prepare(Some(backend)).expect(name);

@@ -92,14 +92,6 @@ pub unsafe trait Lanes: Sized + 'static {
     /// The larger; `b` if `a` is NaN.
     unsafe fn max_f(a: Self::F, b: Self::F) -> Self::F;
 
-    /// Adds 32-bit floats to 64-bit sums.
-    #[inline(always)]
-    unsafe fn add_wide(sums: &mut [f64; 16], gains: &[f32; 16]) {
-        for (sum, gain) in sums.iter_mut().zip(gains) {
-            *sum += f64::from(*gain);
-        }
-    }
-
     /// `N` pairs of 16-bit numbers.
     type Pairs: Copy;
     /// Pair i is code i of `a` and code i of `b`, `N` each.

@@ -15,7 +15,7 @@ pub use functions::{logistic, softmax, tanh};
 pub use layers::{
     add, average_pool_2d, concat, dequantize, max_pool_2d, mean, mul, pad, quantize, relu, relu6, requantize, sub,
 };
-pub use training::{TensorFlow, channel_sums, fake_quant, fake_quant_gradients, gradient_terms, gradient_units};
+pub use training::{TensorFlow, channel_sums, fake_quant, fake_quant_gradients, gradient_units};
 use zeropoint_kernels::{Code, Element, Error, MatMut, Multiplier, Quantized, Rounding, ZeroPoint};
 
 use crate::stages::{FloatScale, PerAxis, Scaling, Stages};

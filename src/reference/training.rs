@@ -1,6 +1,5 @@
 //! Fake quantization, one element after another (training.md 2).
 
-use alloc::vec;
 use alloc::vec::Vec;
 
 use super::layers::nearest;
@@ -51,8 +50,8 @@ pub fn fake_quant_gradients(grid: &Grid, gradient: Gradient, x: f32, dy: f32) ->
 }
 
 /// What the sums of [`fake_quant_gradients`] are multiplied by in the end.
-pub fn gradient_units(grid: &Grid, gradient: Gradient) -> [f64; 2] {
-    if gradient == Gradient::Learned { [1.0, grid.scale().into()] } else { [1.0; 2] }
+pub fn gradient_units(grid: &Grid, gradient: Gradient) -> [f32; 2] {
+    if gradient == Gradient::Learned { [1.0, grid.scale()] } else { [1.0; 2] }
 }
 
 /// TensorFlow's fake quantization of a range, in strict IEEE arithmetic.
@@ -126,51 +125,37 @@ fn floor(x: f32) -> f32 {
     (if whole as f32 > x { whole - 1 } else { whole }) as f32
 }
 
-/// How many elements a sum of [`channel_sums`] gains at once.
-pub fn gradient_terms(gradient: Gradient) -> usize {
-    if gradient == Gradient::Learned { 8 } else { 1 }
-}
-
 /// Sums over the elements of each channel, in the order that [`Gradients`](crate::training::Gradients) states; `gains` is what
-/// element i adds to both, `terms` how many of them in 32 bits, and `units` what those of a channel are multiplied by in the end.
-pub fn channel_sums(
-    axis: Axis,
-    gains: &[[f32; 2]],
-    terms: usize,
-    units: impl Fn(usize) -> [f64; 2],
-) -> Vec<[f32; 2]> {
+/// element i adds to both, and `units` what those of a channel are multiplied by in the end.
+pub fn channel_sums(axis: Axis, gains: &[[f32; 2]], units: impl Fn(usize) -> [f32; 2]) -> Vec<[f32; 2]> {
     let (channels, inner) = match axis {
-        Axis::Tensor => (1, usize::MAX),
+        Axis::Tensor => (1, gains.len().max(1)),
         Axis::Channels { channels, inner } => (channels, inner),
     };
-    let mut partial = vec![[[0.0f64; 16]; 2]; channels];
-    // Of each, which terms are being added up, and to what.
-    let mut short = vec![[([0; 2], [0.0f32; 2]); 16]; channels];
-    let settle = |partial: &mut [[f64; 16]; 2], i: usize, short: [f32; 2]| {
-        partial.iter_mut().zip(short).for_each(|(sums, short)| sums[i] += f64::from(short));
+    let total = |channel: usize, kind: usize| {
+        let run = |run: &[[f32; 2]]| sum(&run.iter().map(|gains| gains[kind]).collect::<Vec<_>>());
+        let runs = gains.chunks(inner).skip(channel).step_by(channels);
+        sum(&runs.map(run).collect::<Vec<_>>()) * units(channel)[kind]
     };
-    for (at, gain) in gains.iter().enumerate() {
-        let (outer, channel, i) = (at / inner / channels, at / inner % channels, at % inner);
-        let these = if inner < 16 { [outer / terms, 0] } else { [outer, i / 16 / terms] };
-        let (last, sum) = &mut short[channel][i % 16];
-        if *last != these {
-            settle(&mut partial[channel], i % 16, core::mem::take(sum));
-            *last = these;
-        }
-        sum.iter_mut().zip(gain).for_each(|(sum, gain)| *sum += gain);
+    (0..channels).map(|channel| [total(channel, 0), total(channel, 1)]).collect()
+}
+
+/// The sum of some values in TensorFlow's order.
+fn sum(values: &[f32]) -> f32 {
+    if values.len() > 8192 {
+        let half = values.len().div_ceil(2).next_multiple_of(8);
+        return sum(&values[..half]) + sum(&values[half..]);
     }
-    for (partial, short) in partial.iter_mut().zip(&short) {
-        short.iter().enumerate().for_each(|(i, (_, sum))| settle(partial, i, *sum));
+    let whole = values.len() / 32 * 32;
+    let eights = values.len() / 8 * 8;
+    let mut sums = [0.0; 32];
+    (0..whole).for_each(|i| sums[i % 32] += values[i]);
+    (8..32).for_each(|i| sums[i % 8] += sums[i]);
+    (whole..eights).for_each(|i| sums[i % 8] += values[i]);
+    for half in [4, 2, 1] {
+        (0..half).for_each(|i| sums[i] += sums[i + half]);
     }
-    let total = |s: &[f64; 16]| {
-        let eight = |i: usize| s[i] + s[i + 8];
-        let four = |i: usize| eight(i) + eight(i + 4);
-        let two = |i: usize| four(i) + four(i + 2);
-        two(0) + two(1)
-    };
-    let sums = |(channel, [first, second]): (usize, &[_; 2])| {
-        let [first_unit, second_unit] = units(channel);
-        [(total(first) * first_unit) as f32, (total(second) * second_unit) as f32]
-    };
-    partial.iter().enumerate().map(sums).collect()
+    let mut last = 0.0;
+    values[eights..].iter().for_each(|value| last += value);
+    last + sums[0]
 }

@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 
 use zeropoint_kernels::{Backend, Error, FakeForm, FakeGradient, FakeQuant as Kernel};
 
-use super::axis::{Axis, collect};
-use super::gradients::Gradients;
+use super::axis::{Axis, collect, equal};
+use super::gradients::{Gradients, Pass};
 use super::grid::{Grid, Levels};
 use crate::{dispatch, plan};
 
@@ -133,8 +133,8 @@ impl FakeQuant {
         self.steps.iter_mut().zip(steps(grid)).for_each(|(vector, step)| vector.fill(step));
     }
 
-    /// In TensorFlow's way, bit for bit but for sums of gradients, whose order TensorFlow does not state (within 1e-5), in strict IEEE arithmetic. TensorFlow flushes denormal numbers to zero; here a range below
-    /// 2^-126 is a range.
+    /// In TensorFlow's way, bit for bit, sums of gradients included ([`Gradients`]), in strict IEEE arithmetic. TensorFlow flushes denormal
+    /// numbers to zero; here a range below 2^-126 is a range.
     ///
     /// Ranges are not checked: NaN, infinite or reversed ends, and ends that are the same, give what they give there. A range
     /// without 0 is shifted, not extended: 2..=3 acts as 0..=1. The gradient is [`Gradient::Range`], and dy is multiplied by 1 or by 0,
@@ -227,36 +227,40 @@ impl FakeQuant {
     /// As [`FakeQuant::forward`]; [`Error::Length`] of gradients that were made for another number of channels.
     pub fn backward(&self, x: &[f32], dy: &[f32], dx: &mut [f32], gradients: &mut Gradients) -> Result<(), Error> {
         self.axis.check(x.len())?;
-        let kernel = self.kernel();
         let gradient = match (self.form, self.gradient) {
             (FakeForm::Nearest, Gradient::Range) => FakeGradient::Bounds,
             (_, Gradient::Range) => FakeGradient::Products,
             (_, Gradient::Index) => FakeGradient::Index,
             (_, Gradient::Learned) => FakeGradient::Learned,
         };
-        let sums = gradients.start(self)?;
-        kernel.backward(self.backend, gradient, [x, dy], dx, sums)?;
+        equal("dy", x.len(), dy.len())?;
+        equal("dx", x.len(), dx.len())?;
+        let kernel = self.kernel();
+        // What is done in parts goes past the caches as a whole, or not.
+        let cached = if x.len() > self.cached { 0 } else { usize::MAX };
+        let inner = match self.axis {
+            Axis::Tensor => x.len().max(1),
+            Axis::Channels { inner, .. } => inner,
+        };
+        let kernel = Kernel { cached, ..kernel };
+        gradients.fill(self, &mut Pass { backend: self.backend, gradient, kernel, inner, x, dy, dx })?;
         if !self.empty.is_empty() {
             for (_, run) in self.axis.runs(x.len()).filter(|(channel, _)| self.empty.contains(channel)) {
                 dx[run.clone()].copy_from_slice(&dy[run]);
             }
         }
-        gradients.finish(self);
         Ok(())
     }
 
-    /// Sums of each kind that the kernel keeps.
-    pub(crate) fn sums(&self) -> usize {
-        self.kernel().sums()
+    /// How many sums a line of all channels gives: of each run; or, of short runs, of each element.
+    pub(crate) fn line(&self) -> usize {
+        self.steps[0].len()
     }
 
-    /// What the sums of a channel are counted in.
-    pub(crate) fn units(&self, channel: usize) -> [f64; 2] {
+    /// The scale of a channel.
+    pub(crate) fn scale(&self, channel: usize) -> f32 {
         let scales = &self.steps[0];
-        match self.gradient {
-            Gradient::Learned => [1.0, scales[channel * (scales.len() / self.axis.channels())].into()],
-            Gradient::Range | Gradient::Index => [1.0; 2],
-        }
+        scales[channel * (scales.len() / self.axis.channels())]
     }
 
     /// Channels whose range is empty.

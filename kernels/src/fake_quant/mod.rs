@@ -1,8 +1,7 @@
 //! Fake quantization, element by element: reals to the nearest reals that codes stand for, and gradients back.
 //!
 //! The loops are plain Rust, compiled once with the features of each row, so that vectors are the compiler's; those with sums,
-//! or with steps of each element, take blocks of sixteen elements. Lanes add what 64-bit sums gain, and store past the caches
-//! what these could not keep: on Emerald Rapids, 16 MiB of straight-through gradients 26 to 35 GB/s, a copy having 28. Every
+//! or with steps of each element, take blocks of sixteen elements. Lanes store past the caches what these could not keep: on Emerald Rapids, 16 MiB of straight-through gradients 26 to 35 GB/s, a copy having 28. Every
 //! element takes the same float operations on every backend, fused only where the product is exact; sums of gradients have an
 //! order of their own, so bits do not depend on the backend.
 //!
@@ -12,8 +11,10 @@
 //! Multiply   y = floor((clamp(x, low, high) - low) * inverse - first + 1/2) * scale
 //! ```
 //!
-//! Sums are 64-bit floats. Element i of a run goes to sum i % 16 of its channel, in order of i and of runs. Of learned steps, a sum gains
-//! eight elements of a run at once, or the rest of it, added up as 32-bit floats; where a run is one element, those of eight runs of the channel.
+//! Sums of a run of elements are those of TensorFlow's CPU kernels (Eigen's, of up to 8,192 elements, one thread, vectors of eight):
+//! element i gains row i % 32, as long as there are 32 more. Row by row, 8 to 31 are added to the eight first; whole eights of the
+//! other elements likewise. Of those eight, each of the first four gains the one four behind it; then two behind; and so on.
+//! The last elements, fewer than eight, are summed in order, and what there is added. Where a run is a single element, rows stay apart.
 
 mod gradients;
 
@@ -25,10 +26,12 @@ use crate::Error;
 use crate::backend::Backend;
 use crate::lanes::Lanes;
 
-/// Elements of a block, and sums a channel.
+/// Elements of a block.
 const BLOCK: usize = 16;
-/// Elements that a sum gains before a short one is added to a wide one, and lines of channels that come at once.
-const TERMS: usize = 8;
+/// Sums of each kind that take turns at elements.
+const ROWS: usize = 32;
+/// Lines of channels that come at once: the sums of some channels, out of all, stay in L1 for them.
+const LINES: usize = 8 * ROWS;
 /// Elements from where floats are read, of gradients or to be rounded past the caches, to where they are fetched; and so where gradients
 /// are stored through the caches. Zen 3: rounding from memory, a step a tensor, 31 to 34 GB/s; gradients from L3, 64 channels, 25 to 31.
 const AHEAD: usize = 512;
@@ -70,12 +73,12 @@ pub enum FakeGradient {
 /// let steps =
 ///     FakeQuant { form: FakeForm::Nearest, run: 4, cached: 9, scale: &[0.5], inverse: &[2.0], low, high, first: &[-1.0], last: &[3.0] };
 /// let backend = available().next().unwrap();
-/// let (x, mut y, mut dx, mut sums) = ([-9.0, 0.2, 0.25, 1.6], [0.0; 4], [0.0; 4], [[0.0; 16]; 2]);
+/// let (x, mut y, mut dx, mut sums) = ([-9.0, 0.2, 0.25, 1.6], [0.0; 4], [0.0; 4], [[0.0]; 2]);
 /// steps.forward(backend, &x, &mut y)?;
 /// assert_eq!(y, [-0.5, 0.0, 0.5, 1.5]);
 /// let [below, above] = &mut sums;
 /// steps.backward(backend, FakeGradient::Bounds, [&x, &[1.0, 2.0, 3.0, 4.0]], &mut dx, [below, above])?;
-/// assert_eq!((dx, sums[0][0], sums[1][3]), ([0.0, 2.0, 3.0, 0.0], 1.0, 4.0));
+/// assert_eq!((dx, sums), ([0.0, 2.0, 3.0, 0.0], [[1.0], [4.0]]));
 /// # Ok::<(), zeropoint_kernels::Error>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -116,7 +119,7 @@ pub struct FakeQuantRun<'a> {
 struct Back {
     gradient: FakeGradient,
     dy: *const f32,
-    sums: [*mut f64; 2],
+    sums: [*mut f32; 2],
 }
 
 impl FakeQuantRun<'_> {
@@ -153,7 +156,8 @@ impl FakeQuant<'_> {
         Ok(())
     }
 
-    /// Gradients of as many elements, x and dy, to dx; adds those of parameters to the sums.
+    /// Gradients of as many elements, x and dy, to dx, and sums of those of parameters: of each run, its own; if a run is a single element,
+    /// line i of all channels is added to row i % 32 of the sums. See [`FakeQuant::sums`].
     ///
     /// # Errors
     /// As [`FakeQuant::forward`], where [`FakeGradient::Learned`] takes no steps beyond 2^17 either; the sums have the length of
@@ -164,21 +168,27 @@ impl FakeQuant<'_> {
         gradient: FakeGradient,
         [x, dy]: [&[f32]; 2],
         dx: &mut [f32],
-        [first, second]: [&mut [f64]; 2],
+        [first, second]: [&mut [f32]; 2],
     ) -> Result<(), Error> {
         self.check(gradient == FakeGradient::Learned)?;
         length("dy", x.len(), dy.len())?;
         length("dx", x.len(), dx.len())?;
-        length("sums", self.sums(), first.len())?;
-        length("sums", self.sums(), second.len())?;
+        length("sums", self.sums(x.len()), first.len())?;
+        length("sums", self.sums(x.len()), second.len())?;
         let back = Back { gradient, dy: dy.as_ptr(), sums: [first.as_mut_ptr(), second.as_mut_ptr()] };
         self.go(backend, x.as_ptr(), dx.as_mut_ptr(), x.len(), Some(back));
         Ok(())
     }
 
-    /// How many sums of each kind there are: one a channel if its run is a single element, else sixteen.
-    pub fn sums(&self) -> usize {
-        if self.run == 1 { self.scale.len() } else { self.scale.len().saturating_mul(BLOCK) }
+    /// How many sums of each kind there are of so many elements: one a run; if a run is a single element, 32 rows of the channels, or as many
+    /// as there are lines.
+    pub fn sums(&self, len: usize) -> usize {
+        let channels = self.scale.len();
+        match self.run {
+            0 => 0,
+            1 => channels.saturating_mul(len.div_ceil(channels.max(1)).min(ROWS)),
+            run => len.div_ceil(run),
+        }
     }
 
     /// `rounds` if steps become integers.
@@ -348,7 +358,7 @@ impl<L: Lanes, F: Form> Work for Forward<L, F> {
         unsafe {
             let (x, out) = (run.x.add(start), run.out.add(start));
             match piece {
-                Piece::One(_, step) => reals::<L, F, _>(x, out, len, step, stream),
+                Piece::One(step) => reals::<L, F, _>(x, out, len, step, stream),
                 Piece::Each { width } => {
                     for at in (0..len).step_by(width) {
                         reals::<L, F, _>(x.add(at), out.add(at), width, Each(run.steps, 0), stream);
@@ -361,8 +371,8 @@ impl<L: Lanes, F: Form> Work for Forward<L, F> {
 
 /// Whose steps a piece of the elements takes.
 enum Piece {
-    /// Those of this channel.
-    One(usize, Step),
+    /// These.
+    One(Step),
     /// Those of so many channels, an element each: some lines of them.
     Each { width: usize },
 }
@@ -379,9 +389,9 @@ unsafe fn pieces<W: Work>(run: &FakeQuantRun<'_>, work: W) {
         let (len, piece) = unsafe {
             if each {
                 let width = channels.min(left);
-                (width * (left / width).min(TERMS), Piece::Each { width })
+                (width * (left / width).min(LINES), Piece::Each { width })
             } else {
-                (run.steps.run.min(left), Piece::One(channel, Each(run.steps, channel).at(0)))
+                (run.steps.run.min(left), Piece::One(Each(run.steps, channel).at(0)))
             }
         };
         // SAFETY: as many as are left, or fewer; our caller's clauses.

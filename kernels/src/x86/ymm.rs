@@ -216,18 +216,6 @@ unsafe impl<const VNNI: bool> Lanes for YmmLanes<VNNI> {
     }
 
     #[inline(always)]
-    unsafe fn add_wide(sums: &mut [f64; 16], gains: &[f32; 16]) {
-        for at in [0, 4, 8, 12] {
-            // SAFETY: Features; four of each from there on.
-            unsafe {
-                let (to, gain) =
-                    (sums.as_mut_ptr().add(at), _mm256_cvtps_pd(_mm_loadu_ps(gains.as_ptr().add(at))));
-                _mm256_storeu_pd(to, _mm256_add_pd(_mm256_loadu_pd(to), gain));
-            }
-        }
-    }
-
-    #[inline(always)]
     unsafe fn fetch(p: *const f32) {
         // SAFETY: Features; a hint, for any address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }

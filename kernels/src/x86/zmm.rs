@@ -270,18 +270,6 @@ unsafe impl<const VNNI: bool> Lanes for ZmmLanes<VNNI> {
     }
 
     #[inline(always)]
-    unsafe fn add_wide(sums: &mut [f64; 16], gains: &[f32; 16]) {
-        for at in [0, 8] {
-            // SAFETY: Features; eight of each from there on.
-            unsafe {
-                let (to, gain) =
-                    (sums.as_mut_ptr().add(at), _mm512_cvtps_pd(_mm256_loadu_ps(gains.as_ptr().add(at))));
-                _mm512_storeu_pd(to, _mm512_add_pd(_mm512_loadu_pd(to), gain));
-            }
-        }
-    }
-
-    #[inline(always)]
     unsafe fn fetch(p: *const f32) {
         // SAFETY: Features; a hint, for any address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }

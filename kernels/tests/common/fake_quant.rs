@@ -18,10 +18,22 @@ fn bits(x: f32) -> u32 {
     if x.is_nan() { f32::NAN } else { x }.to_bits()
 }
 
+/// The sum of a run, of at most 8,192 elements.
+fn run_sum(gains: &[f32]) -> f32 {
+    let (rows, rest) = gains.as_chunks::<32>();
+    let mut lanes = [0.0; 32];
+    rows.iter().flatten().enumerate().for_each(|(i, gain)| lanes[i % 32] += gain);
+    (8..32).for_each(|i| lanes[i % 8] += lanes[i]);
+    let (eights, tail) = rest.as_chunks::<8>();
+    eights.iter().flatten().enumerate().for_each(|(i, gain)| lanes[i % 8] += gain);
+    [4, 2, 1].into_iter().for_each(|half| (0..half).for_each(|i| lanes[i] += lanes[i + half]));
+    tail.iter().fold(0.0, |sum, gain| sum + gain) + lanes[0]
+}
+
 /// Runs of 1 and more of one channel and of several, whose memory ends with the last element.
 pub fn ends(run: &Run) {
     let rng = &run.rng;
-    // Terms of short sums end with element 128, and before, if blocks begin at a line of the caches.
+    // Rows of sums take turns after 32 elements, and earlier where blocks begin at a line of the caches.
     // Rounding goes backward where it is longer than 512.
     for len in (0..=65).chain([127, 128, 129, 143, 144, 145, 272, 300, 600]) {
         for (channels, each) in [(1, usize::MAX), (1, 1), (3, 1), (16, 1), (33, 1), (48, 1), (2, 16), (3, 21)] {
@@ -50,7 +62,8 @@ pub fn ends(run: &Run) {
                 .slice(len, |_| if rng.one_in(9) { f32::NAN } else { rng.within(-3000, 3000) as f32 / 16.0 });
             let dy = &*arena.slice(len, |_| rng.real(-9, 9));
             let [y, there, dx] = [0; 3].map(|_| arena.slice(len, |i| x[i]));
-            let [a, b] = [0; 2].map(|_| arena.slice(spec.sums(), |_| 0.5f64));
+            let count = spec.sums(len);
+            let [a, b] = [0; 2].map(|_| arena.slice(count, |_| 0.5f32));
             let done = spec
                 .forward(run.backend, x, y)
                 .and_then(|()| spec.forward_in_place(run.backend, there))
@@ -72,16 +85,15 @@ pub fn ends(run: &Run) {
             // Past the caches or not, bits are the same.
             let near = FakeQuant { cached: usize::MAX, ..spec };
             let (mut near_y, mut near_dx) = (vec![0.0; len], vec![0.0; len]);
-            let [mut near_a, mut near_b] = [0; 2].map(|_| vec![0.5; spec.sums()]);
+            let [mut near_a, mut near_b] = [0; 2].map(|_| vec![0.5; count]);
             let done = near.forward(run.backend, x, &mut near_y).and_then(|()| {
                 near.backward(run.backend, gradient, [x, dy], &mut near_dx, [&mut near_a, &mut near_b])
             });
             let all = |x: &[f32]| x.iter().map(|x| bits(*x)).collect::<Vec<_>>();
-            let sums = |x: &[f64]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
             if done.is_err() || [all(y), all(dx)] != [all(&near_y), all(&near_dx)] {
                 run.fail(format_args!("{y:?}, {dx:?} are not {near_y:?}, {near_dx:?}"));
             }
-            if [sums(a), sums(b)] != [sums(&near_a), sums(&near_b)] {
+            if [all(a), all(b)] != [all(&near_a), all(&near_b)] {
                 run.fail(format_args!("sums are {a:?}, {b:?}, not {near_a:?}, {near_b:?}"));
             }
             for i in 0..len {
@@ -98,16 +110,23 @@ pub fn ends(run: &Run) {
                 }
             }
             if gradient == FakeGradient::Bounds {
-                // Few enough, and small enough, for f64 to be exact in any order.
-                let step = |i: usize| steps[if each == usize::MAX { 0 } else { i / each % channels }];
-                let sum = |beyond: &dyn Fn(usize) -> bool| -> f64 {
-                    (0..len).filter(|i| beyond(*i)).map(|i| f64::from(dy[i])).sum()
+                // What each element gives; rows begin with a half, runs are set.
+                let gains = |i: usize| {
+                    let [_, _, low, high, ..] = steps[if each == usize::MAX { 0 } else { i / each % channels }];
+                    [x[i] < low, x[i] > high].map(|beyond| if beyond { dy[i] } else { 0.0 })
                 };
-                let start = 0.5 * spec.sums() as f64;
-                let expected = [sum(&|i| x[i] < step(i)[2]), sum(&|i| x[i] > step(i)[3])].map(|sum| sum + start);
-                let got = [a.iter().sum::<f64>(), b.iter().sum()];
-                if got != expected {
-                    run.fail(format_args!("sums are {got:?}, not {expected:?}"));
+                let of = |i: usize| match each {
+                    1 => i / channels % 32 * channels + i % channels,
+                    _ => i / each,
+                };
+                for (kind, got) in [&*a, &*b].into_iter().enumerate() {
+                    let expected = (0..count).map(|sum| {
+                        let gains: Vec<_> = (0..len).filter(|i| of(*i) == sum).map(|i| gains(i)[kind]).collect();
+                        if each == 1 { gains.iter().fold(0.5, |sum, gain| sum + gain) } else { run_sum(&gains) }
+                    });
+                    if got != expected.collect::<Vec<f32>>() {
+                        run.fail(format_args!("sums {kind} are {got:?}"));
+                    }
                 }
             }
         }
