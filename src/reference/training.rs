@@ -133,9 +133,13 @@ pub fn channel_sums(axis: Axis, gains: &[[f32; 2]], units: impl Fn(usize) -> [f3
         Axis::Channels { channels, inner } => (channels, inner),
     };
     let total = |channel: usize, kind: usize| {
-        let run = |run: &[[f32; 2]]| sum(&run.iter().map(|gains| gains[kind]).collect::<Vec<_>>());
-        let runs = gains.chunks(inner).skip(channel).step_by(channels);
-        sum(&runs.map(run).collect::<Vec<_>>()) * units(channel)[kind]
+        let of = |run: &[[f32; 2]]| run.iter().map(|gains| gains[kind]).collect::<Vec<_>>();
+        let runs = gains.chunks(inner).skip(channel).step_by(channels).map(of);
+        let total = match inner {
+            1 => sum(&runs.flatten().collect::<Vec<_>>()),
+            _ => runs.fold(0.0, |total, run| total + f64::from(sum(&run))) as f32,
+        };
+        total * units(channel)[kind]
     };
     (0..channels).map(|channel| [total(channel, 0), total(channel, 1)]).collect()
 }

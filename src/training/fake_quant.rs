@@ -252,9 +252,15 @@ impl FakeQuant {
         Ok(())
     }
 
-    /// How many sums a line of all channels gives: of each run; or, of short runs, of each element.
+    /// Whether channels take turns at elements.
+    pub(crate) fn is_side_by_side(&self) -> bool {
+        matches!(self.axis, Axis::Channels { inner: 1, .. })
+    }
+
+    /// How many sums of each kind the kernel keeps: of all lines; or, where elements are not side by side, of one.
     pub(crate) fn line(&self) -> usize {
-        self.steps[0].len()
+        let steps = self.steps[0].len();
+        if self.is_side_by_side() { self.kernel().sums(usize::MAX) } else { steps }
     }
 
     /// The scale of a channel.

@@ -1,17 +1,17 @@
 //! Sums of gradients, in the order that TensorFlow has.
 
+use core::ops::Range;
+
 use zeropoint_kernels::{Backend, Error, FakeGradient, FakeQuant as Kernel};
 
 use super::axis::equal;
 use super::fake_quant::{FakeQuant, Gradient};
 use crate::packed::{Aligned, aligned};
 
-/// Sums of each kind, and lines, that take turns.
-const ROWS: usize = 32;
-/// Those that are left before they are folded.
-const LANES: usize = 8;
 /// More values are summed in two parts.
 const LEAF: usize = 8192;
+/// Parts begin with whole eights.
+const EIGHT: usize = 8;
 /// Parts of parts, of as many elements as memory can have.
 const LEVELS: usize = (isize::BITS - LEAF.ilog2()) as usize;
 
@@ -26,8 +26,9 @@ const LEVELS: usize = (isize::BITS - LEAF.ilog2()) as usize;
 ///   the one four behind it; then each of two, two behind; then the first, the second. The last values, fewer than eight, are
 ///   summed in order from 0, and what there is is added to them.
 ///
-/// Of a tensor of outer x channels x inner, the values of a run, one of outer and one of channels, are summed so; the sums of all runs of a
-/// channel, in order of outer, likewise. That of dzero_point is then multiplied by the scale.
+/// Of channels in the last dimension, the values of each are summed so. Of a tensor of outer x channels x inner, those of a run, one of outer and one
+/// of channels; the runs of a channel are then added in order of outer, in 64-bit floats, and rounded. The sum of dzero_point is multiplied by
+/// the scale.
 ///
 /// ```
 /// use zeropoint::training::{FakeQuant, FakeQuantSpec, Gradient, Gradients, Grid, Levels};
@@ -44,19 +45,17 @@ const LEVELS: usize = (isize::BITS - LEAF.ilog2()) as usize;
 #[derive(Clone, Debug)]
 pub struct Gradients {
     gradient: Gradient,
-    channels: usize,
-    /// Of a line: what its elements, or its runs, give.
-    line: Both,
-    /// Of as many lines as there are rows.
-    rows: Both,
-    /// What rows are added to.
-    lanes: Both,
-    /// The sums of parts, in the end the first that of all.
-    levels: Both,
+    /// What is summed, of all channels: rows of elements side by side, a line of elements of short runs, or one of runs.
+    line: Both<f32>,
+    /// Parts of parts, one above the other.
+    levels: Both<f32>,
+    /// The runs of a channel.
+    wide: Both<f64>,
+    sums: Both<f32>,
 }
 
-/// Two sums of each of something, for all channels.
-type Both = [Aligned<f32>; 2];
+/// Two sums of each of something.
+type Both<T> = [Aligned<T>; 2];
 
 impl Gradients {
     /// Room for those of `fake`.
@@ -64,114 +63,141 @@ impl Gradients {
     /// # Errors
     /// [`Error::Memory`].
     pub fn new(fake: &FakeQuant) -> Result<Self, Error> {
+        fn zeros<T: Copy + Default>(count: usize) -> Result<Both<T>, Error> {
+            Ok([aligned("gradients", count)?, aligned("gradients", count)?])
+        }
         let channels = fake.axis().channels();
-        let zeros =
-            |count| -> Result<Both, Error> { Ok([aligned("gradients", count)?, aligned("gradients", count)?]) };
-        let times = |rows: usize| zeros(channels.saturating_mul(rows));
-        let line = zeros(fake.line())?;
-        let [rows, lanes, levels] = [times(ROWS)?, times(LANES)?, times(LEVELS)?];
-        Ok(Self { gradient: fake.gradient(), channels, line, rows, lanes, levels })
+        let wide = if fake.is_side_by_side() { channels } else { 1 };
+        Ok(Self {
+            gradient: fake.gradient(),
+            line: zeros(fake.line())?,
+            levels: zeros(wide.saturating_mul(LEVELS))?,
+            wide: zeros(channels)?,
+            sums: zeros(channels)?,
+        })
     }
 
     /// dmin and dmax, the gradients of the ends of the range, if the last sums were those.
     pub fn range(&self) -> Option<[&[f32]; 2]> {
-        (self.gradient != Gradient::Learned).then(|| self.sums())
+        (self.gradient != Gradient::Learned).then(|| self.sums.each_ref().map(|sums| &sums[..]))
     }
 
     /// dscale and dzero_point, if the last sums were those.
     pub fn learned(&self) -> Option<[&[f32]; 2]> {
-        (self.gradient == Gradient::Learned).then(|| self.sums())
-    }
-
-    fn sums(&self) -> [&[f32]; 2] {
-        self.levels.each_ref().map(|sums| &sums[..self.channels])
+        (self.gradient == Gradient::Learned).then(|| self.sums.each_ref().map(|sums| &sums[..]))
     }
 
     /// Checks that they are for `fake`, and makes them all zero: nothing was quantized.
     pub(crate) fn clear(&mut self, fake: &FakeQuant) -> Result<(), Error> {
-        equal("gradients", fake.axis().channels(), self.channels)?;
+        equal("gradients", fake.axis().channels(), self.sums[0].len())?;
         equal("gradients", fake.line(), self.line[0].len())?;
         self.gradient = fake.gradient();
-        self.levels.iter_mut().for_each(|sums| sums[..self.channels].fill(0.0));
+        self.sums.iter_mut().for_each(|sums| sums.fill(0.0));
         Ok(())
     }
 
-    /// What all elements give, each channel in units of its own; channels without a range get nothing. The pass is of the axis that
-    /// [`Gradients::clear`] was told of.
+    /// What all elements give, each channel in units of its own; channels without a range get nothing.
     pub(crate) fn fill(&mut self, fake: &FakeQuant, pass: &mut Pass<'_>) -> Result<(), Error> {
         self.clear(fake)?;
-        let lines = pass.x.len() / (pass.inner * self.channels);
-        if lines > 0 {
-            self.tree(pass, 0, lines, 0)?;
+        if fake.is_side_by_side() {
+            self.side_by_side(pass)?;
+        } else {
+            self.runs(pass)?;
         }
-        let [_, zero_points] = self.levels.each_mut().map(|sums| &mut sums[..self.channels]);
+        let [_, second] = &mut self.sums;
         if self.gradient == Gradient::Learned {
-            zero_points.iter_mut().enumerate().for_each(|(channel, sum)| *sum *= fake.scale(channel));
+            second.iter_mut().enumerate().for_each(|(channel, sum)| *sum *= fake.scale(channel));
         }
-        for sums in &mut self.levels {
+        for sums in &mut self.sums {
             fake.empty().iter().for_each(|channel| sums[*channel] = 0.0);
         }
         Ok(())
     }
 
-    /// The sums of some lines, at this level; those above are free.
-    fn tree(&mut self, pass: &mut Pass<'_>, first: usize, count: usize, level: usize) -> Result<(), Error> {
-        let Some(half) = half(count) else { return self.leaf(pass, first, count, level) };
-        self.tree(pass, first, half, level)?;
-        self.tree(pass, first + half, count - half, level + 1)?;
-        for sums in &mut self.levels {
-            let (low, high) = sums[level * self.channels..].split_at_mut(self.channels);
-            add(low, high);
+    /// Of lines of an element a channel.
+    fn side_by_side(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
+        let (channels, kernel, line) = (self.sums[0].len(), pass.kernel, &mut self.line);
+        let lines = pass.x.len() / channels;
+        if lines == 0 {
+            return Ok(());
+        }
+        tree(&mut self.levels, channels, 0..lines, &mut |part, sums| {
+            let part = part.start * channels..part.end * channels;
+            let used = kernel.sums(part.len());
+            pass.part(kernel, part, line.each_mut().map(|rows| &mut rows[..used]))?;
+            sums.into_iter().zip(&*line).for_each(|(sums, rows)| sums.copy_from_slice(&rows[..channels]));
+            Ok(())
+        })?;
+        self.sums.iter_mut().zip(&self.levels).for_each(|(sums, level)| sums.copy_from_slice(&level[..channels]));
+        Ok(())
+    }
+
+    /// Of lines of a run a channel.
+    fn runs(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
+        let channels = self.sums[0].len();
+        self.wide.iter_mut().for_each(|wide| wide.fill(0.0));
+        for start in (0..pass.x.len()).step_by(pass.inner * channels) {
+            self.line(pass, start, channels)?;
+            for (wide, line) in self.wide.iter_mut().zip(&self.line) {
+                wide.iter_mut().zip(line.iter()).for_each(|(wide, sum)| *wide += f64::from(*sum));
+            }
+        }
+        for (sums, wide) in self.sums.iter_mut().zip(&self.wide) {
+            sums.iter_mut().zip(wide.iter()).for_each(|(sum, wide)| *sum = *wide as f32);
         }
         Ok(())
     }
 
-    fn leaf(&mut self, pass: &mut Pass<'_>, first: usize, count: usize, level: usize) -> Result<(), Error> {
-        let (channels, rest) = (self.channels, count % ROWS);
-        let eight = LANES * channels;
-        self.lines(pass, first, count - rest)?;
-        for (lanes, rows) in self.lanes.iter_mut().zip(&self.rows) {
-            if rest == count {
-                lanes.fill(0.0);
-                continue;
+    /// The sums of each run of the line that begins there.
+    fn line(&mut self, pass: &mut Pass<'_>, start: usize, channels: usize) -> Result<(), Error> {
+        let (kernel, inner) = (pass.kernel, pass.inner);
+        let mut line = self.line.each_mut().map(|line| &mut line[..]);
+        if kernel.run > 1 && inner > LEAF {
+            for channel in 0..channels {
+                let kernel = of_channel(kernel, channel);
+                let run = start + channel * inner..start + (channel + 1) * inner;
+                tree(&mut self.levels, 1, run, &mut |part, sums| pass.part(kernel, part, sums))?;
+                line.iter_mut().zip(&self.levels).for_each(|(line, level)| line[channel] = level[0]);
             }
-            lanes.copy_from_slice(&rows[..eight]);
-            rows[eight..].chunks_exact(eight).for_each(|rows| add(lanes, rows));
+            return Ok(());
         }
-        self.lines(pass, first + count - rest, rest)?;
-        for (kind, (lanes, rows)) in self.lanes.iter_mut().zip(&self.rows).enumerate() {
-            let (packets, tail) = rows[..rest * channels].split_at(rest / LANES * eight);
-            packets.chunks_exact(eight).for_each(|rows| add(lanes, rows));
-            let mut half = LANES / 2;
-            while half > 0 {
-                let (low, high) = lanes.split_at_mut(half * channels);
-                add(low, high);
-                half /= 2;
+        pass.part(kernel, start..start + inner * channels, line.each_mut().map(|line| &mut **line))?;
+        if kernel.run == 1 {
+            for line in line {
+                (0..channels).for_each(|run| line[run] = few(&line[run * inner..][..inner]));
             }
-            let sums = &mut self.levels[kind][level * channels..][..channels];
-            sums.fill(0.0);
-            tail.chunks_exact(channels).for_each(|row| add(sums, row));
-            add(sums, lanes);
         }
         Ok(())
     }
+}
 
-    /// Rows of some lines, line i in row i % 32.
-    fn lines(&mut self, pass: &mut Pass<'_>, first: usize, count: usize) -> Result<(), Error> {
-        let used = count.min(ROWS) * self.channels;
-        self.rows.iter_mut().for_each(|rows| rows[..used].fill(0.0));
-        if pass.inner == 1 {
-            let rows = self.rows.each_mut().map(|rows| &mut rows[..used]);
-            return pass.part(pass.kernel, first * self.channels, count * self.channels, rows);
+/// The sums of a part, those of its halves being summed apart, at the first level; those above it are free.
+fn tree(
+    levels: &mut Both<f32>,
+    width: usize,
+    part: Range<usize>,
+    leaf: &mut impl FnMut(Range<usize>, [&mut [f32]; 2]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    fn from(
+        mut levels: [&mut [f32]; 2],
+        width: usize,
+        part: Range<usize>,
+        leaf: &mut impl FnMut(Range<usize>, [&mut [f32]; 2]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let [first, second] = &mut levels;
+        if part.len() <= LEAF {
+            return leaf(part, [&mut first[..width], &mut second[..width]]);
         }
-        for line in 0..count {
-            pass.line(first + line, self.channels, self.line.each_mut().map(|line| &mut **line))?;
-            for (rows, sums) in self.rows.iter_mut().zip(&self.line) {
-                add(&mut rows[line % ROWS * self.channels..][..self.channels], sums);
-            }
+        let middle = part.start + part.len().div_ceil(2).next_multiple_of(EIGHT);
+        from([first, second], width, part.start..middle, leaf)?;
+        from([&mut first[width..], &mut second[width..]], width, middle..part.end, leaf)?;
+        for level in levels {
+            let (low, high) = level.split_at_mut(width);
+            low.iter_mut().zip(high).for_each(|(low, high)| *low += *high);
         }
         Ok(())
     }
+    from(levels.each_mut().map(|level| &mut level[..]), width, part, leaf)
 }
 
 /// A pass back through all elements.
@@ -187,68 +213,23 @@ pub(crate) struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Some elements, of as many runs as there are sums of each kind; or rows, for a kernel whose runs are single elements.
-    fn part(
-        &mut self,
-        kernel: Kernel<'_>,
-        start: usize,
-        count: usize,
-        sums: [&mut [f32]; 2],
-    ) -> Result<(), Error> {
-        let part = start..start + count;
+    fn part(&mut self, kernel: Kernel<'_>, part: Range<usize>, sums: [&mut [f32]; 2]) -> Result<(), Error> {
         let from = [&self.x[part.clone()], &self.dy[part.clone()]];
         kernel.backward(self.backend, self.gradient, from, &mut self.dx[part], sums)
     }
-
-    /// The sums of each run of a line.
-    fn line(&mut self, line: usize, channels: usize, mut sums: [&mut [f32]; 2]) -> Result<(), Error> {
-        let (inner, count) = (self.inner, self.inner * channels);
-        if self.kernel.run == 1 {
-            sums.iter_mut().for_each(|sums| sums.fill(0.0));
-            self.part(self.kernel, line * count, count, sums.each_mut().map(|sums| &mut **sums))?;
-            for sums in sums {
-                (0..channels).for_each(|run| sums[run] = few(&sums[run * inner..][..inner]));
-            }
-            return Ok(());
-        }
-        if inner <= LEAF {
-            return self.part(self.kernel, line * count, count, sums);
-        }
-        for channel in 0..channels {
-            let [first, second] = self.tree(channel, line * count + channel * inner, inner)?;
-            (sums[0][channel], sums[1][channel]) = (first, second);
-        }
-        Ok(())
-    }
-
-    /// The sums of some elements of a channel.
-    fn tree(&mut self, channel: usize, start: usize, count: usize) -> Result<[f32; 2], Error> {
-        if let Some(half) = half(count) {
-            let [low, high] = [self.tree(channel, start, half)?, self.tree(channel, start + half, count - half)?];
-            return Ok([low[0] + high[0], low[1] + high[1]]);
-        }
-        let Kernel { scale, inverse, low, high, first, last, .. } = self.kernel;
-        let [scale, inverse, low, high, first, last] =
-            [scale, inverse, low, high, first, last].map(|steps| &steps[channel..=channel]);
-        let (kernel, mut sums) = (Kernel { scale, inverse, low, high, first, last, ..self.kernel }, [[0.0]; 2]);
-        self.part(kernel, start, count, sums.each_mut().map(|sum| &mut sum[..]))?;
-        Ok(sums.map(|[sum]| sum))
-    }
 }
 
-/// How many of so many values are summed apart from the others.
-fn half(count: usize) -> Option<usize> {
-    (count > LEAF).then(|| count.div_ceil(2).next_multiple_of(LANES))
+/// The steps of one channel.
+fn of_channel(kernel: Kernel<'_>, channel: usize) -> Kernel<'_> {
+    let Kernel { scale, inverse, low, high, first, last, .. } = kernel;
+    let [scale, inverse, low, high, first, last] =
+        [scale, inverse, low, high, first, last].map(|steps| &steps[channel..=channel]);
+    Kernel { scale, inverse, low, high, first, last, ..kernel }
 }
 
-/// Adds as many as there are.
-fn add(to: &mut [f32], x: &[f32]) {
-    to.iter_mut().zip(x).for_each(|(to, x)| *to += x);
-}
-
-/// The sum of fewer than sixteen.
-fn few(x: &[f32]) -> f32 {
-    let (eights, tail) = x.as_chunks::<LANES>();
+/// The sum of fewer than sixteen values.
+fn few(values: &[f32]) -> f32 {
+    let (eights, tail) = values.as_chunks::<EIGHT>();
     let folded = eights.first().map_or(0.0, |x| {
         let four: [f32; 4] = core::array::from_fn(|i| x[i] + x[i + 4]);
         (four[0] + four[2]) + (four[1] + four[3])

@@ -92,14 +92,11 @@ impl<L: Lanes, G: Gradient> Work for Backward<L, G> {
             let at = At { from: [run.x, self.0.dy], dx: run.out }.add(start);
             match piece {
                 Piece::Each { width } => {
-                    let channels = run.steps.scale.len();
+                    let lines = [start, len, run.len].map(|elements| elements / width);
                     for first in (0..width).step_by(SIDE) {
-                        let (count, steps) = (SIDE.min(width - first), Each(run.steps, first));
-                        for line in 0..len / width {
-                            let row = (start / channels + line) % ROWS;
-                            let rows = self.0.sums.map(|sums| sums.add(row * channels + first));
-                            side_by_side::<L, G>(at.add(line * width + first), count, steps, rows);
-                        }
+                        let rows = Rows { width, sums: self.0.sums.map(|sums| sums.add(first)) };
+                        let (count, steps) = (SIDE.min(width - first), Each::of(run.steps, first));
+                        lines_of::<L, G>(at.add(first), lines, count, steps, rows);
                     }
                 }
                 Piece::One(step) => {
@@ -173,15 +170,124 @@ impl At {
     }
 }
 
-/// A line of channels, an element each, and as many sums.
+/// Rows of sums of some channels, of lines so wide.
+#[derive(Clone, Copy)]
+struct Rows {
+    width: usize,
+    sums: [*mut f32; 2],
+}
+
+impl Rows {
+    #[inline(always)]
+    fn row(&self, row: usize) -> [*mut f32; 2] {
+        self.sums.map(|sums| sums.wrapping_add(row * self.width))
+    }
+
+    /// Adds all rows to the first eight.
+    ///
+    /// # Safety
+    /// There are all, with so many channels.
+    #[inline(always)]
+    unsafe fn eight(&self, count: usize) {
+        for row in 0..LANES {
+            // SAFETY: our caller's.
+            unsafe { self.fold(count, row, [row + LANES, row + 2 * LANES, row + 3 * LANES]) };
+        }
+    }
+
+    /// Adds rows to one, in this order. No closures: on their own, they would be compiled without the kernel's features.
+    ///
+    /// # Safety
+    /// There are those rows, with so many channels.
+    #[inline(always)]
+    unsafe fn fold<const N: usize>(&self, count: usize, to: usize, from: [usize; N]) {
+        let blocks = count - count % BLOCK;
+        for (kind, to) in self.row(to).into_iter().enumerate() {
+            // SAFETY: our caller's.
+            unsafe {
+                for i in (0..blocks).step_by(BLOCK) {
+                    let to = to.add(i).cast::<[f32; BLOCK]>();
+                    let mut sums = to.read();
+                    for row in from {
+                        let row = self.row(row)[kind].add(i).cast::<[f32; BLOCK]>().read();
+                        for i in 0..BLOCK {
+                            sums[i] += row[i];
+                        }
+                    }
+                    to.write(sums);
+                }
+                for i in blocks..count {
+                    for row in from {
+                        *to.add(i) += *self.row(row)[kind].add(i);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// So many channels of `count` lines, of which one of all is the first. With the last of all, the first row is their sum.
+///
+/// # Safety
+/// They are there, and the rows of [`FakeQuant::sums`](super::FakeQuant::sums).
+#[inline(always)]
+unsafe fn lines_of<L: Lanes, G: Gradient>(
+    at: At,
+    [first, count, all]: [usize; 3],
+    channels: usize,
+    steps: Each,
+    rows: Rows,
+) {
+    let (whole, eights) = (all - all % ROWS, all - all % LANES);
+    // Lines behind the last eight have a row of their own.
+    let tail = if eights > 0 { LANES } else { 0 };
+    // SAFETY: our caller's; a row is read after a line has set it.
+    unsafe {
+        for line in first..first + count {
+            if line == whole && whole > 0 {
+                rows.eight(channels);
+            }
+            let (to, sets) = match line {
+                _ if line < whole => (line % ROWS, line < ROWS),
+                _ if line < eights => (line % LANES, line < LANES),
+                _ => (tail, line == eights),
+            };
+            let at = at.add((line - first) * rows.width);
+            if sets {
+                side_by_side::<L, G, true>(at, channels, steps, rows.row(to));
+            } else {
+                side_by_side::<L, G, false>(at, channels, steps, rows.row(to));
+            }
+        }
+        if first + count < all {
+            return;
+        }
+        if whole == all {
+            rows.eight(channels);
+        }
+        if eights > 0 {
+            for row in 0..LANES / 2 {
+                rows.fold(channels, row, [row + LANES / 2]);
+            }
+            rows.fold(channels, 0, [2]);
+            rows.fold(channels, 1, [3]);
+            rows.fold(channels, 0, [1]);
+        }
+        if eights > 0 && eights < all {
+            rows.fold(channels, 0, [tail]);
+        }
+    }
+}
+
+/// A line of channels, an element each, and as many sums: they are set, or it is added.
 ///
 /// # Safety
 /// So many elements, steps and sums.
 #[inline(always)]
-unsafe fn side_by_side<L: Lanes, G: Gradient>(
+unsafe fn side_by_side<L: Lanes, G: Gradient, const SETS: bool>(
     at: At,
     count: usize,
-    Each(steps, first): Each<'_>,
+    steps: Each,
     sums: [*mut f32; 2],
 ) {
     let blocks = count - count % BLOCK;
@@ -190,16 +296,18 @@ unsafe fn side_by_side<L: Lanes, G: Gradient>(
         for i in (0..blocks).step_by(BLOCK) {
             let at = at.add(i);
             L::fetch(at.dx.wrapping_add(AHEAD));
-            let gains = at.block::<L, G>(Each(steps, first + i), false);
+            let gains = at.block::<L, G>(steps.from(i), false);
             let to = sums.map(|sums| sums.add(i).cast::<[f32; BLOCK]>());
-            let mut sums = to.map(|sums| sums.read());
+            let mut sums = if SETS { [[0.0; BLOCK]; 2] } else { to.map(|sums| sums.read()) };
             add(&mut sums, &gains);
             to[0].write(sums[0]);
             to[1].write(sums[1]);
         }
         for i in blocks..count {
-            let gains = at.add(i).element::<G>(Each(steps, first).at(i));
-            sums.into_iter().zip(gains).for_each(|(sums, gain)| *sums.add(i) += gain);
+            let gains = at.add(i).element::<G>(steps.at(i));
+            for (sums, gain) in sums.into_iter().zip(gains) {
+                *sums.add(i) = gain + if SETS { 0.0 } else { *sums.add(i) };
+            }
         }
     }
 }
@@ -213,11 +321,11 @@ fn add([first, second]: &mut [[f32; BLOCK]; 2], Gains(gains): &Gains) {
     }
 }
 
-/// Both sums of each row: of two halves, those of a block.
+/// Both sums of each row of one channel: of two halves, those of a block.
 #[derive(Clone, Copy)]
-struct Rows([[[f32; BLOCK]; 2]; ROWS / BLOCK]);
+struct Channel([[[f32; BLOCK]; 2]; ROWS / BLOCK]);
 
-impl Rows {
+impl Channel {
     const ZERO: Self = Self([[[0.0; BLOCK]; 2]; ROWS / BLOCK]);
 
     /// A row becomes that which was so many behind it.
@@ -268,7 +376,7 @@ impl Rows {
 unsafe fn one<L: Lanes, G: Gradient>(from: At, len: usize, step: Step, stream: bool) -> [f32; 2] {
     let (whole, rest) = (len - len % ROWS, len % ROWS);
     let head = if stream { before_line(from.dx).min(whole) } else { 0 };
-    let (mut rows, mut last) = (Rows::ZERO, Rows::ZERO);
+    let (mut rows, mut last) = (Channel::ZERO, Channel::ZERO);
     // SAFETY: our caller's: so many elements.
     unsafe {
         rows.few::<L, G>(from, head, step);
@@ -290,7 +398,7 @@ unsafe fn one<L: Lanes, G: Gradient>(from: At, len: usize, step: Step, stream: b
     }
     [0, 1].map(|sum| {
         let mut lanes = rows.lanes(sum, 0);
-        let mut plus = |rows: &Rows, row| lanes.iter_mut().zip(rows.lanes(sum, row)).for_each(|(a, b)| *a += b);
+        let mut plus = |rows: &Channel, row| lanes.iter_mut().zip(rows.lanes(sum, row)).for_each(|(a, b)| *a += b);
         (LANES..ROWS).step_by(LANES).for_each(|row| plus(&rows, row));
         (0..rest / LANES).for_each(|packet| plus(&last, packet * LANES));
         let four: [f32; 4] = core::array::from_fn(|i| lanes[i] + lanes[i + 4]);

@@ -14,7 +14,8 @@
 //! Sums of a run of elements are those of TensorFlow's CPU kernels (Eigen's, of up to 8,192 elements, one thread, vectors of eight):
 //! element i gains row i % 32, as long as there are 32 more. Row by row, 8 to 31 are added to the eight first; whole eights of the
 //! other elements likewise. Of those eight, each of the first four gains the one four behind it; then two behind; and so on.
-//! The last elements, fewer than eight, are summed in order, and what there is added. Where a run is a single element, rows stay apart.
+//! The last elements, fewer than eight, are summed in order, and what there is is added. Where a run is a single element, lines of
+//! all channels are summed so.
 
 mod gradients;
 
@@ -28,7 +29,7 @@ use crate::lanes::Lanes;
 
 /// Elements of a block.
 const BLOCK: usize = 16;
-/// Sums of each kind that take turns at elements.
+/// Sums of each kind that take turns at elements, or lines.
 const ROWS: usize = 32;
 /// Lines of channels that come at once: the sums of some channels, out of all, stay in L1 for them.
 const LINES: usize = 8 * ROWS;
@@ -156,12 +157,12 @@ impl FakeQuant<'_> {
         Ok(())
     }
 
-    /// Gradients of as many elements, x and dy, to dx, and sums of those of parameters: of each run, its own; if a run is a single element,
-    /// line i of all channels is added to row i % 32 of the sums. See [`FakeQuant::sums`].
+    /// Gradients of as many elements, x and dy, to dx, and sums of those of parameters: of each run its own; if a run is a single element, of each
+    /// channel, in the first of the rows of [`FakeQuant::sums`], which are written over.
     ///
     /// # Errors
     /// As [`FakeQuant::forward`], where [`FakeGradient::Learned`] takes no steps beyond 2^17 either; the sums have the length of
-    /// [`FakeQuant::sums`].
+    /// [`FakeQuant::sums`]. [`Error::Divisor`] for runs of single elements that are not whole lines of all channels.
     pub fn backward(
         &self,
         backend: Backend,
@@ -173,6 +174,9 @@ impl FakeQuant<'_> {
         self.check(gradient == FakeGradient::Learned)?;
         length("dy", x.len(), dy.len())?;
         length("dx", x.len(), dx.len())?;
+        if self.run == 1 && !x.len().is_multiple_of(self.scale.len()) {
+            return Err(Error::Divisor { argument: "channels", value: self.scale.len(), of: x.len() });
+        }
         length("sums", self.sums(x.len()), first.len())?;
         length("sums", self.sums(x.len()), second.len())?;
         let back = Back { gradient, dy: dy.as_ptr(), sums: [first.as_mut_ptr(), second.as_mut_ptr()] };
@@ -180,14 +184,13 @@ impl FakeQuant<'_> {
         Ok(())
     }
 
-    /// How many sums of each kind there are of so many elements: one a run; if a run is a single element, 32 rows of the channels, or as many
-    /// as there are lines.
+    /// How many sums of each kind so many elements need: one a run; if a run is a single element, a row of all channels for each line of them, 32 at
+    /// most.
     pub fn sums(&self, len: usize) -> usize {
-        let channels = self.scale.len();
-        match self.run {
-            0 => 0,
-            1 => channels.saturating_mul(len.div_ceil(channels.max(1)).min(ROWS)),
-            run => len.div_ceil(run),
+        match (self.run, self.scale.len()) {
+            (0, _) | (_, 0) => 0,
+            (1, channels) => channels.saturating_mul((len / channels).min(ROWS)),
+            (run, _) => len.div_ceil(run),
         }
     }
 
@@ -201,9 +204,9 @@ impl FakeQuant<'_> {
             length("steps", scale.len(), vector.len())?;
         }
         let far = |step: &&f32| step.is_nan() || step.abs() > 131_072.0;
-        match first.iter().chain(last).find(far) {
-            Some(step) if rounds => Err(Error::Real { argument: "steps", value: f64::from(*step) }),
-            _ => Ok(()),
+        match rounds.then(|| first.iter().chain(last).find(far)).flatten() {
+            Some(step) => Err(Error::Real { argument: "steps", value: f64::from(*step) }),
+            None => Ok(()),
         }
     }
 
@@ -261,6 +264,8 @@ struct Step {
 trait Steps: Copy {
     /// Whether they differ.
     const EACH: bool;
+    /// Those from element `i` on.
+    fn from(self, i: usize) -> Self;
     /// Those of element `i` of the run.
     unsafe fn at(self, i: usize) -> Step;
 }
@@ -270,33 +275,43 @@ impl Steps for Step {
     const EACH: bool = false;
 
     #[inline(always)]
+    fn from(self, _: usize) -> Self {
+        self
+    }
+
+    #[inline(always)]
     unsafe fn at(self, _: usize) -> Step {
         self
     }
 }
 
-/// One channel an element, from this one on.
+/// One channel an element, from this one on: where scale, inverse, low, high, first and last are. Behind a reference, they would be read again
+/// after every store.
 #[derive(Clone, Copy)]
-struct Each<'a>(&'a FakeQuant<'a>, usize);
+struct Each([*const f32; 6]);
 
-impl Steps for Each<'_> {
+impl Each {
+    /// Those from channel `first` on.
+    #[inline(always)]
+    fn of(steps: &FakeQuant<'_>, first: usize) -> Self {
+        let FakeQuant { scale, inverse, low, high, first: lowest, last, .. } = *steps;
+        Self([scale, inverse, low, high, lowest, last].map(<[f32]>::as_ptr)).from(first)
+    }
+}
+
+impl Steps for Each {
     const EACH: bool = true;
 
     #[inline(always)]
+    fn from(self, i: usize) -> Self {
+        Self(self.0.map(|steps| steps.wrapping_add(i)))
+    }
+
+    #[inline(always)]
     unsafe fn at(self, i: usize) -> Step {
-        let FakeQuant { scale, inverse, low, high, first, last, .. } = *self.0;
-        let of = |vector: &[f32]| {
-            // SAFETY: FakeQuant: there are as many channels.
-            unsafe { *vector.get_unchecked(self.1 + i) }
-        };
-        Step {
-            scale: of(scale),
-            inverse: of(inverse),
-            low: of(low),
-            high: of(high),
-            first: of(first),
-            last: of(last),
-        }
+        // SAFETY: FakeQuant: there are as many channels.
+        let [scale, inverse, low, high, first, last] = self.0.map(|steps| unsafe { *steps.add(i) });
+        Step { scale, inverse, low, high, first, last }
     }
 }
 
@@ -360,8 +375,9 @@ impl<L: Lanes, F: Form> Work for Forward<L, F> {
             match piece {
                 Piece::One(step) => reals::<L, F, _>(x, out, len, step, stream),
                 Piece::Each { width } => {
+                    let steps = Each::of(run.steps, 0);
                     for at in (0..len).step_by(width) {
-                        reals::<L, F, _>(x.add(at), out.add(at), width, Each(run.steps, 0), stream);
+                        reals::<L, F, _>(x.add(at), out.add(at), width, steps, stream);
                     }
                 }
             }
@@ -391,7 +407,7 @@ unsafe fn pieces<W: Work>(run: &FakeQuantRun<'_>, work: W) {
                 let width = channels.min(left);
                 (width * (left / width).min(LINES), Piece::Each { width })
             } else {
-                (run.steps.run.min(left), Piece::One(Each(run.steps, channel).at(0)))
+                (run.steps.run.min(left), Piece::One(Each::of(run.steps, channel).at(0)))
             }
         };
         // SAFETY: as many as are left, or fewer; our caller's clauses.
@@ -419,9 +435,9 @@ unsafe fn reals<L: Lanes, F: Form, S: Steps>(x: *const f32, out: *mut f32, len: 
                 if stream {
                     L::fetch(x.wrapping_add(at).wrapping_offset(step * (AHEAD / BLOCK) as isize));
                 }
-                let mut block = x.add(at).cast::<[f32; BLOCK]>().read_unaligned();
+                let (mut block, steps) = (x.add(at).cast::<[f32; BLOCK]>().read_unaligned(), steps.from(at));
                 for (i, x) in block.iter_mut().enumerate() {
-                    *x = F::real(*x, steps.at(at + i));
+                    *x = F::real(*x, steps.at(i));
                 }
                 put::<L>(out.add(at), block, stream);
                 at = at.wrapping_add_signed(step);
