@@ -7,7 +7,8 @@ use aligned_vec::{AVec, ConstAlign};
 use common::{Bench, Rng, Table, number, percent, target};
 use zeropoint::reference;
 use zeropoint::training::{
-    Axis, FakeQuant, FakeQuantSpec, Form, Gradient, Gradients, Grid, Levels, TensorFlowSpec,
+    Axis, FakeQuant, FakeQuantSpec, Form, Gradient, Gradients, Grid, Levels, Range, TensorFlowSpec, moments,
+    ranges,
 };
 
 /// Elements that fit L1 three times.
@@ -31,6 +32,40 @@ fn reals(count: usize) -> AVec<f32, ConstAlign<PAGE>> {
     AVec::from_iter(PAGE, (0..count).map(|_| (rng.bits() as u16 as f32 / 65536.0 - 0.4) * 4.0))
 }
 
+/// What reads a tensor without writing one: of a copy, that is as much as half of it.
+fn observers(bench: &mut Bench, copied: [Option<f64>; 2]) {
+    let axis = Axis::Channels { channels: CHANNELS, inner: 1 };
+    let mut table = Table::new(
+        "what is observed",
+        &["pass", "ns an element in L1", "GB/s of 16 MiB", "of a copy", "GB/s of 64 MiB", "of a copy"],
+    );
+    let mut row = |what: &str, run: &dyn Fn(&[f32])| {
+        let [small, mid, large] = [SMALL, LARGE[0], LARGE[1]].map(|count| {
+            let ns = bench.ns(&format!("training/{what}/{count}"), || {
+                let x = reals(count);
+                move || run(std::hint::black_box(&x))
+            });
+            ns.map(|ns| ns / count as f64)
+        });
+        let [mid, large] = [mid, large].map(|ns| ns.map(|ns| 4.0 / ns));
+        let share = |at: usize, rate: Option<f64>| percent(rate.zip(copied[at]).map(|(a, b)| a / b));
+        table.row([
+            what.into(),
+            number(small, 3),
+            number(mid, 1),
+            share(0, mid),
+            number(large, 1),
+            share(1, large),
+        ]);
+    };
+    row("ranges", &|x| ranges(x, Axis::Tensor, &mut [Range::default()]).expect("runs"));
+    row("ranges, 64 channels", &|x| ranges(x, axis, &mut [Range::default(); CHANNELS]).expect("runs"));
+    row("moments, 64 channels", &|x| {
+        moments(x, axis, &mut [0.0; CHANNELS], &mut [0.0; CHANNELS]).expect("runs");
+    });
+    table.print();
+}
+
 fn main() {
     let mut bench = Bench::new();
     let backend = zeropoint::selected().expect("a backend");
@@ -52,6 +87,7 @@ fn main() {
         });
         copy.map(|ns| 8.0 * count as f64 / ns)
     });
+    observers(&mut bench, copied);
     let levels = Levels::bits(8).expect("levels");
     let grid = Grid::from_range(MIN, MAX, levels).expect("a grid");
     let mut row = |what: &str, fake: &FakeQuant, back: bool, plain: &Plain<'_>| {

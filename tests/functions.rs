@@ -259,3 +259,27 @@ fn wrong_arguments_are_named() {
     assert_eq!(Logistic::new(&params).run(&[1, 2], &mut [0]), expected);
     assert_eq!(Tanh::new(&params).run(&[1, 2], &mut [0]), expected);
 }
+
+/// Appendix B: saturating rounding doubling high multiplication.
+#[test]
+fn products_are_those_of_appendix_b() {
+    let product = |a, b| Fixed::<i32, 0>::from_raw(a).times::<0, 0>(Fixed::from_raw(b)).raw();
+    let cases = [
+        (i32::MIN, i32::MIN, i32::MAX),
+        (-(1 << 30), 1, 0),
+        (1 << 30, 1, 1),
+        (i32::MIN, i32::MAX, -i32::MAX),
+        (i32::MIN, 1, -1),
+        (i32::MAX, i32::MAX, i32::MAX - 1),
+        (-(1 << 30) - 1, 1, -1),
+        ((1 << 30) - 1, 1, 0),
+        (0, i32::MIN, 0),
+    ];
+    for (a, b, expected) in cases {
+        assert_eq!([product(a, b), product(b, a)], [expected; 2], "{a} * {b}");
+    }
+    let short = |a, b| Fixed::<i16, 0>::from_raw(a).times::<0, 0>(Fixed::from_raw(b)).raw();
+    for (a, b, expected) in [(i16::MIN, i16::MIN, i16::MAX), (-(1 << 14), 1, 0), (1 << 14, 1, 1)] {
+        assert_eq!(short(a, b), expected, "{a} * {b}");
+    }
+}

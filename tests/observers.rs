@@ -304,6 +304,19 @@ fn quantization_starts_at_its_step() {
     activations.set_observing(false);
     activations.forward(&x, &mut y).unwrap();
     assert_eq!(y, x.map(|x| activations.grid().unwrap().fake(x)));
+    // Frozen before the delay is over, which it then never is; and on from there.
+    let mut activations = Activations::new(observer(), levels(2), 2).unwrap();
+    activations.forward(&x, &mut y).unwrap();
+    activations.set_observing(false);
+    for _ in 0..3 {
+        activations.forward(&[-9.0, 9.0, 0.0, 0.0], &mut y).unwrap();
+        assert_eq!((y, activations.steps(), activations.quantizes()), ([-9.0, 9.0, 0.0, 0.0], 1, false));
+    }
+    activations.set_observing(true);
+    for quantized in [false, true] {
+        activations.forward(&x, &mut y).unwrap();
+        assert_eq!(y != x, quantized);
+    }
     // Nothing to quantize by.
     let mut activations = Activations::new(observer(), levels(2), 0).unwrap();
     activations.set_observing(false);

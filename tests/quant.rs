@@ -4,8 +4,8 @@
 mod common;
 
 use common::{Rng, seed};
-use zeropoint::OutputCode;
-use zeropoint::quant::{QuantParams, Ties, quantize};
+use zeropoint::quant::{QuantParams, Ties, quantize, quantize_bias};
+use zeropoint::{Error, OutputCode};
 
 /// What parameters say, in numbers.
 fn parts<C: OutputCode>(params: QuantParams<C>) -> (f32, i32, (i32, i32), bool) {
@@ -177,4 +177,29 @@ fn parameters_at_run_time() {
     }
     assert!(QuantParams::dynamic(&[]).unwrap().is_degenerate());
     assert!(QuantParams::dynamic(&[0.0, -0.0]).unwrap().is_degenerate());
+}
+
+/// Of the scale of sums, ties away from zero, saturated (eq. 11).
+#[test]
+fn biases_are_rounded_and_saturated() {
+    let bias = |real, input, weight| quantize_bias(real, input, weight);
+    for (real, input, weight, expected) in [
+        (0.0, 0.5, 0.25, 0),
+        (0.0625, 0.5, 0.25, 1),
+        (-0.0625, 0.5, 0.25, -1),
+        (0.062, 0.5, 0.25, 0),
+        (2_147_483_520.0, 1.0, 1.0, 2_147_483_520),
+        (2_147_483_648.0, 1.0, 1.0, i32::MAX),
+        (-2_147_483_648.0, 1.0, 1.0, i32::MIN),
+        (-2_147_483_904.0, 1.0, 1.0, i32::MIN),
+        (1.0, 1e-30, 1e-30, i32::MAX),
+        (-1.0, 1e-30, 1e-30, i32::MIN),
+        (f32::INFINITY, 1.0, 1.0, i32::MAX),
+        (1.0, f32::INFINITY, 1.0, 0),
+    ] {
+        assert_eq!(bias(real, input, weight), Ok(expected), "{real} of {input} and {weight}");
+    }
+    for (real, input, weight) in [(f32::NAN, 1.0, 1.0), (0.0, 0.0, 1.0), (f32::INFINITY, f32::INFINITY, 1.0)] {
+        assert!(matches!(bias(real, input, weight), Err(Error::Real { argument: "bias", .. })), "{real}");
+    }
 }

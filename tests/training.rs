@@ -73,6 +73,43 @@ fn tensorflow_gives_the_same_bits() {
     }
 }
 
+/// Sums of arrays that are not on record: of every length and shape that TensorFlow sums in another way.
+#[test]
+fn sums_have_the_order_of_tensorflow() {
+    const TEXT: &str = include_str!("golden/tf_sums.json");
+    // Of tf_sums_gen.py.
+    let reals = |mut state: u64, count: usize| {
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / 2_097_152.0 - 4.0
+        };
+        (0..count).map(|_| next()).collect::<Vec<_>>()
+    };
+    let all: Value = serde_json::from_str(TEXT).unwrap();
+    let cases = all["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 20);
+    let levels = Levels::bits(8).unwrap();
+    for backend in backends() {
+        for case in cases {
+            let [seed, rows, channels] = ["seed", "rows", "channels"].map(|name| case[name].as_u64().unwrap());
+            let count = (rows * channels.max(1)) as usize;
+            let (form, axis) = match channels as usize {
+                0 => (Form::Division, Axis::Tensor),
+                channels => (Form::Multiplication, Axis::Channels { channels, inner: 1 }),
+            };
+            let (min, max) = (vec![-1.0; axis.channels()], vec![1.0; axis.channels()]);
+            let spec = TensorFlowSpec { min: &min, max: &max, levels, form, axis, backend: Some(backend) };
+            let fake = FakeQuant::tensorflow(&spec).unwrap();
+            let mut gradients = Gradients::new(&fake).unwrap();
+            let (x, dy, mut dx) = (reals(seed, count), reals(seed + 1, count), vec![0.0; count]);
+            fake.backward(&x, &dy, &mut dx, &mut gradients).unwrap();
+            let expected = ["dmin", "dmax"].map(|name| bits(&Case(case).reals(name)));
+            let got = gradients.range().unwrap().map(bits);
+            assert_eq!(got, expected, "{}: {rows} rows, {channels} channels", backend.kernel());
+        }
+    }
+}
+
 /// Fake quantization of any kind; its numbers derive from `seed`.
 #[derive(Clone, Debug)]
 struct Problem {
@@ -331,9 +368,10 @@ fn gradients_are_differences_of_the_clamp() {
     }
 }
 
-/// The gradients of a learned step are differences of the fake quantization itself, whose codes are held.
+/// The gradients of a learned step are the slopes of `scale * (code - zero)` with codes held, and with `x / scale` in them inside, where
+/// the gradient passes straight through.
 #[test]
-fn learned_gradients_are_differences_of_the_grid() {
+fn learned_gradients_are_those_of_held_codes() {
     let levels = Levels::bits(3).unwrap();
     let grid = Grid::new(0.5, 2, levels).unwrap();
     let fake =

@@ -2,7 +2,7 @@
 
 use zeropoint_kernels::Error;
 
-use super::axis::{Axis, equal, finite};
+use super::axis::{Axis, SIDE, collect, equal, finite, tiles};
 
 /// Where the output channels of weights are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -223,6 +223,17 @@ impl Fold<'_> {
 ///
 /// # Errors
 /// As there.
+///
+/// ```
+/// use zeropoint::training::{BatchNorm, Fold, Statistics, WeightLayout, fold_batch_norm};
+/// let average = Statistics { mean: &[1.0], variance: &[4.0] };
+/// let norm = BatchNorm { gamma: &[2.0], beta: &[0.5], average, epsilon: 0.0 };
+/// let fold = Fold { layout: WeightLayout::Depthwise, weights: &[1.0, 3.0], bias: Some(&[2.0]), norm };
+/// let (mut weights, mut bias) = ([0.0; 2], [0.0]);
+/// fold_batch_norm(&fold, &mut weights, &mut bias)?;
+/// assert_eq!((weights, bias), ([1.0, 3.0], [1.5])); // times 2 / 2; 0.5 + (2 - 1) * 2 / 2
+/// # Ok::<(), zeropoint::Error>(())
+/// ```
 pub fn fold_batch_norm(fold: &Fold<'_>, weights: &mut [f32], bias: &mut [f32]) -> Result<(), Error> {
     fold.inference(weights, bias)
 }
@@ -247,18 +258,42 @@ pub fn moments(x: &[f32], axis: Axis, mean: &mut [f32], variance: &mut [f32]) ->
     equal("x", x.len().max(channels), x.len())?;
     finite("x", x)?;
     let count = (x.len() / channels) as f64;
-    let mut sums = super::axis::collect(channels, (0..channels).map(|_| [0.0f64; 2]))?;
-    for (channel, run) in axis.runs(x.len()) {
-        sums[channel][0] += x[run].iter().map(|x| f64::from(*x)).sum::<f64>();
-    }
-    for (channel, run) in axis.runs(x.len()) {
-        let [sum, squares] = &mut sums[channel];
-        let off = |x: &f32| f64::from(*x) - *sum / count;
-        *squares += x[run].iter().map(|x| off(x) * off(x)).sum::<f64>();
-    }
-    for ((mean, variance), [sum, squares]) in mean.iter_mut().zip(variance).zip(sums) {
-        *mean = (sum / count) as f32;
+    let zeros = || collect(channels, (0..channels).map(|_| 0.0f64));
+    let (mut means, mut squares) = (zeros()?, zeros()?);
+    add(x, axis, &mut means, &squares, |x, _| x);
+    means.iter_mut().for_each(|sum| *sum /= count);
+    add(x, axis, &mut squares, &means, |x, mean| (x - mean) * (x - mean));
+    for ((mean, variance), (of, squares)) in mean.iter_mut().zip(variance).zip(means.iter().zip(&squares)) {
+        *mean = *of as f32;
         *variance = (squares / count) as f32;
     }
     Ok(())
+}
+
+/// Adds to the sum of each channel what its elements and its mean give.
+fn add(x: &[f32], axis: Axis, sums: &mut [f64], means: &[f64], of: impl Fn(f64, f64) -> f64) {
+    if let Axis::Channels { channels, inner: 1 } = axis {
+        for (first, lines) in tiles(x, channels) {
+            let of_tile = first..channels.min(first + SIDE);
+            let (sums, means) = (&mut sums[of_tile.clone()], &means[of_tile]);
+            for line in lines {
+                for ((sum, mean), x) in sums.iter_mut().zip(means).zip(line) {
+                    *sum += of((*x).into(), *mean);
+                }
+            }
+        }
+        return;
+    }
+    for (channel, run) in axis.runs(x.len()) {
+        // So many at once, for the compiler to make vectors of.
+        let (blocks, rest) = x[run].as_chunks::<8>();
+        let mut lanes = [0.0; 8];
+        for x in blocks {
+            for i in 0..8 {
+                lanes[i] += of(x[i].into(), means[channel]);
+            }
+        }
+        sums[channel] += rest.iter().map(|x| of((*x).into(), means[channel])).sum::<f64>();
+        sums[channel] += lanes.iter().sum::<f64>();
+    }
 }

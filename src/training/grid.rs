@@ -103,7 +103,7 @@ impl Grid {
     /// [`QuantParams::from_range`] chooses. The range 0..=0 gives scale 1 and is marked degenerate.
     ///
     /// # Errors
-    /// [`Error::RealRange`] if the range is reversed, NaN or infinite.
+    /// [`Error::RealRange`] if the range is reversed, NaN or infinite, or so wide that a step would be.
     pub fn from_range(min: f32, max: f32, levels: Levels) -> Result<Self, Error> {
         let (low, high) = levels.codes();
         let Chosen { scale, steps, degenerate } = choose(min, max, high - low)?;

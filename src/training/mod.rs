@@ -62,14 +62,14 @@
 //! | multipliers of 16 bits | [`Multiplier::to_int16`](crate::Multiplier::to_int16) | `convert::multipliers_of_16_bits_have_14_that_are_right` |
 //! | eq. 7 to 9 | sums while packing, any zero points | `kernels/check::packing`, `bounds::the_longest_k_without_a_wrap` |
 //! | eq. 10 | sums of 32 bits, and where they wrap | `kernels/check::longest_sums`, `bounds::sums_wrap_beyond_it` |
-//! | eq. 11 | biases of scale S1 * S2 | `convert::integers_do_what_was_simulated`, `convert::groups_and_multipliers_are_converted`, `convert::what_integers_cannot_hold_is_named` |
+//! | eq. 11 | biases of scale S1 * S2 | `convert::integers_do_what_was_simulated`, `convert::groups_and_multipliers_are_converted`, `convert::what_integers_cannot_hold_is_named`, `quant::biases_are_rounded_and_saturated` |
 //! | 2.4 | the output stage, fused | `kernels/check::block_stages`, `layers_golden::layers_of_real_networks_are_those_on_record` |
-//! | appendix B, multiply and shift | rounding rules | `kernels/golden::q31`, `convert::division_by_a_power_of_two_rounds_away_from_zero` |
+//! | appendix B, multiply and shift | rounding rules | `kernels/golden::q31`, `functions::products_are_those_of_appendix_b`, `convert::division_by_a_power_of_two_rounds_away_from_zero` |
 //! | appendix B, never -128 | narrow weights, and proofs of what was packed | `observers::weights_are_never_the_smallest_code`, `convert::converted_weights_are_the_codes_of_their_grid`, `proven::only_pairs_of_least_weights_wrap` |
 //! | u8 and i8 | the same results | `equivalence::signs_and_backends_change_no_bits` |
 //! | eq. 12 | [`FakeQuant`] | `training::tensorflow_gives_the_same_bits`, `training::forward_is_dequantize_of_quantize`, `training::every_backend_has_the_bits_of_the_definition`, `training::every_real_is_rounded_as_defined` |
 //! | eq. 13 | nudged ranges | `observers::zero_is_exact_in_a_million_ranges`, `observers::grids_of_ranges`, `quant::ranges` |
-//! | straight-through gradients | [`Gradient`] | `training::tensorflow_gives_the_same_bits`, `training::gradients_are_differences_of_the_clamp`, `training::learned_gradients_are_differences_of_the_grid` |
+//! | straight-through gradients | [`Gradient`] | `training::tensorflow_gives_the_same_bits`, `training::gradients_are_differences_of_the_clamp`, `training::learned_gradients_are_those_of_held_codes`, `training::sums_have_the_order_of_tensorflow`, `training::long_sums_have_the_bits_of_the_definition` |
 //! | 3.1, weights | [`ranges`], [`MinMax`], per tensor and per channel | `observers::ranges_are_the_ends_of_each_channel`, `observers::weights_are_never_the_smallest_code` |
 //! | 3.1, activations | [`MovingAverage`] | `observers::averages_are_those_of_the_closed_form` |
 //! | calibration | [`Histogram`] | `observers::percentiles_leave_out_what_they_say`, `observers::searches_are_as_good_as_all_pairs_of_ends`, `observers::histograms_do_not_depend_on_the_order_of_batches` |
@@ -77,10 +77,10 @@
 //! | eq. 14 | [`Fold::inference`], three layouts | `observers::folded_layers_are_those_with_batch_normalization` |
 //! | figures C.7, C.8 | [`Fold::weights`], [`Fold::correction`] | `observers::folded_layers_are_those_with_batch_normalization` |
 //! | algorithm 1 | [`TrainedLayer::convert`] | `convert::integers_do_what_was_simulated`; of a whole network, `digits::eight_bits_cost_less_than_a_point` of `examples/qat` |
-//! | figures C.3, C.4; A.2 | sums of codes | `layers_pointwise::sums_and_products_of_all_codes_are_those_of_the_reference`, `layers_golden::layers_of_real_networks_are_those_on_record` |
+//! | figures C.3, C.4; A.2 | sums of codes | `layers_reals::sums_and_products_of_all_codes_are_next_to_the_real_ones`, `layers_pointwise::sums_and_products_of_all_codes_are_those_of_the_reference`, `layers_golden::layers_of_real_networks_are_those_on_record` |
 //! | A.3 | concatenation | `layers_pointwise::moved_codes_are_those_of_the_reference`, `layers_errors::layers_without_weights` |
 //! | A.1 | exp, logistic, tanh, softmax in integers | `functions::errors_in_16_bits_are_within_their_bounds_for_every_argument`, `functions::logistic_and_tanh_are_nearest_for_every_code`, `functions::softmax_is_nearest_at_any_length` |
-//! | pooling | averages, means, maxima | `layers_pointwise::pools_are_those_of_the_reference` |
+//! | pooling | averages, means, maxima | `layers_reals::windows_of_all_sums_are_pooled_exactly`, `layers_reals::averages_between_two_codes_are_those_of_the_table`, `layers_pointwise::pools_are_those_of_the_reference` |
 //! | table 4.6 | threads | `threads::bits_do_not_depend_on_threads` |
 //! | tables 4.1, 4.7, 4.8 | accuracy of networks, over bits | measured by `examples/qat`; of 8 bits, `digits::eight_bits_cost_less_than_a_point` there |
 //! | figure 1.1c | latency and accuracy of networks | measured: latency by `benches/peers/networks.py`, accuracy by `examples/qat` |

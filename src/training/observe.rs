@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use zeropoint_kernels::Error;
 
-use super::axis::{Axis, collect, equal, finite};
+use super::axis::{Axis, SIDE, collect, equal, finite, tiles};
 use super::grid::{Grid, Levels};
 
 /// Elements whose ends are kept apart, for the compiler to make vectors of.
@@ -55,7 +55,7 @@ impl Range {
 ///
 /// # Errors
 /// [`Error::Length`] unless there is one range a channel, and elements; [`Error::Divisor`] if these are not whole turns of the channels;
-/// [`Error::NotFinite`].
+/// [`Error::NotFinite`], after which the ranges are of no use.
 ///
 /// ```
 /// use zeropoint::training::{Axis, Range, ranges};
@@ -68,42 +68,72 @@ pub fn ranges(x: &[f32], axis: Axis, ranges: &mut [Range]) -> Result<(), Error> 
     axis.check_each("ranges", ranges.len())?;
     axis.check(x.len())?;
     equal("x", x.len().max(axis.channels()), x.len())?;
-    finite("x", x)?;
     ranges.fill(Range { min: f32::INFINITY, max: f32::NEG_INFINITY });
+    // Of what is finite 0, else NaN.
+    let mut zero = 0.0;
     match axis {
         Axis::Channels { channels, inner: 1 } => {
-            for x in x.chunks_exact(channels) {
-                for (range, x) in ranges.iter_mut().zip(x) {
-                    *range = Range { min: lower(range.min, *x), max: -lower(-range.max, -*x) };
+            for (first, lines) in tiles(x, channels) {
+                let mut ends = [[0.0; SIDE]; 3];
+                let [min, max, zeros] = &mut ends;
+                let ranges = &mut ranges[first..channels.min(first + SIDE)];
+                for ((min, max), range) in min.iter_mut().zip(&mut *max).zip(&*ranges) {
+                    (*min, *max) = (range.min, range.max);
                 }
+                for line in lines {
+                    for (((min, max), zero), x) in min.iter_mut().zip(&mut *max).zip(&mut *zeros).zip(line) {
+                        take(min, max, zero, *x);
+                    }
+                }
+                for ((range, min), max) in ranges.iter_mut().zip(min).zip(max) {
+                    *range = Range { min: *min, max: *max };
+                }
+                zero += zeros.iter().sum::<f32>();
             }
         }
         _ => {
             for (channel, run) in axis.runs(x.len()) {
-                let (range, of) = (&mut ranges[channel], ends(&x[run]));
-                *range = Range { min: lower(range.min, of.min), max: -lower(-range.max, -of.max) };
+                let (range, of) = (&mut ranges[channel], ends(&x[run], &mut zero));
+                *range = Range { min: lower(range.min, of.min), max: upper(range.max, of.max) };
             }
         }
     }
-    Ok(())
+    if zero == 0.0 { Ok(()) } else { finite("x", x) }
 }
 
+/// The lower of two numbers, the first of zeros: `f32::min` would take either.
 #[inline(always)]
 fn lower(a: f32, b: f32) -> f32 {
     if b < a { b } else { a }
 }
 
+/// The higher, likewise.
+#[inline(always)]
+fn upper(a: f32, b: f32) -> f32 {
+    if b > a { b } else { a }
+}
+
+/// Takes a number in; what is not finite makes a NaN of 0.
+#[inline(always)]
+fn take(min: &mut f32, max: &mut f32, zero: &mut f32, x: f32) {
+    (*min, *max) = (lower(*min, x), upper(*max, x));
+    *zero += x * 0.0;
+}
+
 /// The ends of finite elements.
-fn ends(x: &[f32]) -> Range {
-    let (mut min, mut max) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
-    for x in x.chunks(LANES) {
-        for ((min, max), x) in min.iter_mut().zip(&mut max).zip(x) {
-            *min = if *x < *min { *x } else { *min };
-            *max = if *x > *max { *x } else { *max };
+fn ends(x: &[f32], zero: &mut f32) -> Range {
+    let (mut min, mut max, mut zeros) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES], [0.0; LANES]);
+    let (blocks, rest) = x.as_chunks::<LANES>();
+    for x in blocks {
+        for i in 0..LANES {
+            take(&mut min[i], &mut max[i], &mut zeros[i], x[i]);
         }
     }
-    let min = min.into_iter().fold(f32::INFINITY, f32::min);
-    Range { min, max: max.into_iter().fold(f32::NEG_INFINITY, f32::max) }
+    for (i, x) in rest.iter().enumerate() {
+        take(&mut min[i], &mut max[i], &mut zeros[i], *x);
+    }
+    *zero += zeros.iter().sum::<f32>();
+    Range { min: min.into_iter().fold(min[0], lower), max: max.into_iter().fold(max[0], upper) }
 }
 
 /// The ranges of all batches that were observed.
