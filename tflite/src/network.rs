@@ -6,7 +6,7 @@ use zeropoint::{Backend, Rounding, Threads, Workspace};
 
 use crate::prepare::Preparing;
 use crate::raise::{RAISE, raised};
-use crate::{Error, Model, Operation, Place, Plan};
+use crate::{ALIGN, Error, Model, Operation, Place, Plan};
 
 /// By which rules layers round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +77,8 @@ struct Step {
     run: Run,
     explanation: String,
     packed: usize,
+    /// What it uses of the arena beside its activations.
+    workspace: Range<usize>,
 }
 
 /// Bytes of a network.
@@ -86,7 +88,7 @@ pub struct Memory {
     pub activations: usize,
     /// Of packed weights.
     pub packed: usize,
-    /// Of what layers use and do not keep.
+    /// Of what layers use and do not keep, as far as it does not fit between the activations.
     pub workspace: usize,
 }
 
@@ -102,8 +104,8 @@ pub struct Network {
     inputs: Vec<usize>,
     outputs: Vec<usize>,
     arena: Vec<u8>,
-    workspace: Workspace<'static>,
-    workspace_bytes: usize,
+    /// How much longer the arena is for the sake of workspaces.
+    workspace: usize,
 }
 
 impl Network {
@@ -113,14 +115,17 @@ impl Network {
     /// [`Error::Layer`] with the operator and what its layer refuses; [`Error::Unsupported`] for tensors of a type or a
     /// form that no layer takes; [`Error::Memory`].
     pub fn new(model: &Model, options: &Options) -> Result<Self, Error> {
-        let plan = Plan::new(model)?;
-        let place = |place: &Option<Place>| place.as_ref().map(|place| place.offset..place.offset + place.bytes);
-        let places = plan.places.iter().map(place).collect();
+        let bare = Plan::new(model)?.arena;
         let raised = raised(model);
-        let (mut steps, mut most) = (Vec::new(), 0);
+        let (mut steps, mut workspaces) = (Vec::new(), Vec::new());
         for (index, operator) in model.operators.iter().enumerate() {
             let prepared = Preparing { model, raised: &raised, operator, index, options }.step()?;
-            most = most.max(prepared.workspace);
+            // The arena lies anywhere, a workspace aligns itself.
+            workspaces.push(if prepared.workspace == 0 {
+                0
+            } else {
+                prepared.workspace.saturating_add(ALIGN - 1)
+            });
             let activations =
                 operator.inputs.iter().flatten().copied().filter(|i| model.tensors[*i].data.is_none());
             steps.push(Step {
@@ -130,20 +135,23 @@ impl Network {
                 run: prepared.run,
                 explanation: prepared.explanation,
                 packed: prepared.packed,
+                workspace: 0..0,
             });
         }
+        let plan = Plan::with_workspaces(model, &workspaces)?;
+        let place = |place: &Place| place.offset..place.offset + place.bytes;
+        steps.iter_mut().zip(&plan.workspaces).for_each(|(step, workspace)| step.workspace = place(workspace));
         let mut arena = Vec::new();
         arena.try_reserve_exact(plan.arena).map_err(|_| Error::Memory { bytes: plan.arena })?;
         arena.resize(plan.arena, 0);
         Ok(Self {
             steps,
-            places,
+            places: plan.places.iter().map(|tensor| tensor.as_ref().map(place)).collect(),
             raised: raised.iter().map(Option::is_some).collect(),
             inputs: model.inputs.clone(),
             outputs: model.outputs.clone(),
+            workspace: arena.len().saturating_sub(bare),
             arena,
-            workspace: Workspace::new(most),
-            workspace_bytes: most,
         })
     }
 
@@ -180,7 +188,7 @@ impl Network {
     /// What a network holds while it runs.
     pub fn memory(&self) -> Memory {
         let packed = self.steps.iter().map(|step| step.packed).sum();
-        Memory { activations: self.arena.len(), packed, workspace: self.workspace_bytes }
+        Memory { activations: self.arena.len() - self.workspace, packed, workspace: self.workspace }
     }
 
     /// The bytes of an activation; others may have taken their place since they were written. All inputs and outputs have some; signed
@@ -228,20 +236,19 @@ impl Network {
             // A view of the same bytes.
             return Ok(());
         }
-        let (before, rest) = self.arena.split_at_mut(to.start);
-        let (out, after) = rest.split_at_mut(to.len());
-        // No operator reads bytes that it writes: the plan keeps them apart.
+        // No operator reads bytes that it writes, or works in: the plan keeps them apart.
+        let beside = if step.workspace.is_empty() { to.end..to.end } else { step.workspace.clone() };
+        let ([out, workspace], others) = split(&mut self.arena, [&to, &beside]).ok_or(Error::Arena)?;
         let mut inputs = Vec::with_capacity(step.inputs.len());
         for tensor in &step.inputs {
             let from = place(*tensor);
-            let bytes = if from.end <= to.start {
-                before.get(from)
-            } else {
-                from.start.checked_sub(to.end).and_then(|start| after.get(start..start + from.len()))
-            };
+            let bytes = others.into_iter().find_map(|(start, bytes)| {
+                let start = from.start.checked_sub(start)?;
+                bytes.get(start..start.checked_add(from.len())?)
+            });
             inputs.push(bytes.ok_or(Error::Arena)?);
         }
-        (step.run)(threads, &inputs, out, &mut self.workspace).map_err(layer)
+        (step.run)(threads, &inputs, out, &mut Workspace::borrow(workspace)).map_err(layer)
     }
 
     /// Runs all operators.
@@ -251,4 +258,19 @@ impl Network {
     pub fn run(&mut self, threads: &dyn Threads) -> Result<(), Error> {
         (0..self.steps.len()).try_for_each(|operator| self.step(operator, threads))
     }
+}
+
+/// Bytes of the arena from an offset on.
+type Part<'a> = (usize, &'a [u8]);
+
+/// Two parts of the arena, and the others, if those two lie apart.
+fn split<'a>(arena: &'a mut [u8], parts: [&Range<usize>; 2]) -> Option<([&'a mut [u8]; 2], [Part<'a>; 3])> {
+    let swapped = parts[1].start < parts[0].start;
+    let [low, high] = if swapped { [parts[1], parts[0]] } else { parts };
+    let (before, rest) = arena.split_at_mut_checked(low.start)?;
+    let (first, rest) = rest.split_at_mut_checked(low.len())?;
+    let (between, rest) = rest.split_at_mut_checked(high.start.checked_sub(low.end)?)?;
+    let (second, behind) = rest.split_at_mut_checked(high.len())?;
+    let parts = if swapped { [second, first] } else { [first, second] };
+    Some((parts, [(0, before), (low.end, between), (high.end, behind)]))
 }

@@ -1,4 +1,4 @@
-//! One block of memory for all activations: whoever lives at the same time lies apart.
+//! One block of memory for all activations, and for what layers use and do not keep: whoever lives at the same time lies apart.
 //!
 //! ```text
 //! step 0: the caller fills the inputs;  step i + 1: operator i runs;  last step: the caller reads the outputs
@@ -30,6 +30,8 @@ pub struct Place {
 pub struct Plan {
     /// One for each tensor; `None` for constants and for tensors that nobody writes.
     pub places: Vec<Option<Place>>,
+    /// One for each workspace, as they were given.
+    pub workspaces: Vec<Place>,
     /// Bytes that hold them all.
     pub arena: usize,
     /// The largest sum of bytes that live in one step: no plan needs less. Sizes are multiples of [`ALIGN`] here, too.
@@ -57,9 +59,22 @@ impl Plan {
     /// For models that [`Model::read`] would refuse: tensors that do not exist, are read before they are written or
     /// written twice; and for sizes beyond an address.
     pub fn new(model: &Model) -> Result<Self, Error> {
+        Self::with_workspaces(model, &[])
+    }
+
+    /// Plans memory for operators that use so many bytes beside, the first ones of the network.
+    ///
+    /// # Errors
+    /// Those of [`Plan::new`].
+    pub fn with_workspaces(model: &Model, workspaces: &[usize]) -> Result<Self, Error> {
         model.check_order()?;
         let lives = lives(model);
         let (mut groups, member) = groups(model, &lives)?;
+        let activations = groups.len();
+        for (operator, bytes) in workspaces.iter().take(model.operators.len()).enumerate() {
+            let bytes = bytes.checked_next_multiple_of(ALIGN).ok_or(Error::Arena)?;
+            groups.push(Group { bytes, first: operator + 1, last: operator + 1, offset: 0 });
+        }
         let steps = model.operators.len() + 2;
         let bound = bound(&groups, steps).ok_or(Error::Arena)?;
         let arena = arrange(&mut groups).ok_or(Error::Arena)?;
@@ -68,7 +83,11 @@ impl Plan {
             let offset = groups[member[tensor]?].offset;
             Some(Place { offset, bytes: model.tensors[tensor].bytes()?, steps: first..=last })
         };
-        Ok(Self { places: (0..lives.len()).map(place).collect(), arena, bound })
+        let beside = groups[activations..].iter().zip(workspaces);
+        let workspaces = beside
+            .map(|(group, bytes)| Place { offset: group.offset, bytes: *bytes, steps: group.first..=group.last })
+            .collect();
+        Ok(Self { places: (0..lives.len()).map(place).collect(), workspaces, arena, bound })
     }
 }
 

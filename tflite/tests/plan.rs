@@ -50,6 +50,18 @@ fn check(model: &Model, plan: &Plan) -> usize {
             }
         }
     }
+    for (operator, place) in plan.workspaces.iter().enumerate() {
+        sum += place.bytes.next_multiple_of(ALIGN);
+        assert_eq!((place.offset % ALIGN, &place.steps), (0, &(operator + 1..=operator + 1)), "{operator}");
+        assert!(place.offset + place.bytes <= plan.arena, "{operator}: {place:?}");
+        for (tensor, other) in plan.places.iter().enumerate() {
+            let Some(other) = other.as_ref().filter(|other| other.steps.contains(&(operator + 1))) else {
+                continue;
+            };
+            let apart = place.offset + place.bytes <= other.offset || other.offset + other.bytes <= place.offset;
+            assert!(apart || place.bytes == 0, "workspace {operator} {place:?} overlaps {tensor} {other:?}");
+        }
+    }
     // Written here a second time, from the steps alone; those that share bytes count once.
     let steps = model.operators.len() + 2;
     let most = (0..steps).map(|step| {
@@ -57,6 +69,7 @@ fn check(model: &Model, plan: &Plan) -> usize {
             .places
             .iter()
             .flatten()
+            .chain(&plan.workspaces)
             .filter(|place| place.steps.contains(&step))
             .map(|place| (place.offset, place.bytes.next_multiple_of(ALIGN)))
             .collect();
@@ -115,6 +128,9 @@ fn faults_have_names() {
         model.tensors[tensor].shape = vec![isize::MAX as usize - 127];
     }
     assert_eq!(Plan::new(&model), Err(Error::Arena));
+    for bytes in [usize::MAX, isize::MAX as usize] {
+        assert_eq!(Plan::with_workspaces(&every_operation(), &[0, bytes]), Err(Error::Arena));
+    }
 }
 
 proptest! {
@@ -125,6 +141,7 @@ proptest! {
     fn live_tensors_lie_apart(
         nodes in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 1usize..2000, 0..3), 1..30),
         ends in prop::collection::vec(any::<prop::sample::Index>(), 1..4),
+        workspaces in prop::collection::vec(prop_oneof![Just(0usize), 1usize..3000], 0..40),
     ) {
         let mut model = Model::default();
         for bytes in [300, 1] {
@@ -151,7 +168,11 @@ proptest! {
             let end = end.index(model.tensors.len());
             model.outputs.push(end);
         }
-        let plan = Plan::new(&model).expect("a valid model");
+        let bare = Plan::new(&model).expect("a valid model");
+        check(&model, &bare);
+        let plan = Plan::with_workspaces(&model, &workspaces).expect("a valid model");
         check(&model, &plan);
+        prop_assert_eq!(plan.workspaces.len(), workspaces.len().min(model.operators.len()));
+        prop_assert!(plan.places.len() == bare.places.len() && bare.workspaces.is_empty());
     }
 }
