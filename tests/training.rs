@@ -73,21 +73,22 @@ fn tensorflow_gives_the_same_bits() {
     }
 }
 
-/// Sums of arrays that are not on record: of every length and shape that TensorFlow sums in another way.
+/// Sums of arrays that are not on record: tensors and channels of lengths that differ in what is left of 32, of eight, and in halves.
 #[test]
 fn sums_have_the_order_of_tensorflow() {
     const TEXT: &str = include_str!("golden/tf_sums.json");
     // Of tf_sums_gen.py.
-    let reals = |mut state: u64, count: usize| {
+    let reals = |mut state: u64, count: usize, spread: bool| {
         let mut next = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 40) as f32 / 2_097_152.0 - 4.0
+            let exponent = if spread { state >> 32 & 15 } else { 0 };
+            ((state >> 40) as f32 / 2_097_152.0 - 4.0) / f32::powi(2.0, exponent as i32)
         };
         (0..count).map(|_| next()).collect::<Vec<_>>()
     };
     let all: Value = serde_json::from_str(TEXT).unwrap();
     let cases = all["cases"].as_array().unwrap();
-    assert_eq!(cases.len(), 20);
+    assert_eq!(cases.len(), 27);
     let levels = Levels::bits(8).unwrap();
     for backend in backends() {
         for case in cases {
@@ -101,7 +102,8 @@ fn sums_have_the_order_of_tensorflow() {
             let spec = TensorFlowSpec { min: &min, max: &max, levels, form, axis, backend: Some(backend) };
             let fake = FakeQuant::tensorflow(&spec).unwrap();
             let mut gradients = Gradients::new(&fake).unwrap();
-            let (x, dy, mut dx) = (reals(seed, count), reals(seed + 1, count), vec![0.0; count]);
+            let (x, dy) = (reals(seed, count, false), reals(seed + 1, count, true));
+            let mut dx = vec![0.0; count];
             fake.backward(&x, &dy, &mut dx, &mut gradients).unwrap();
             let expected = ["dmin", "dmax"].map(|name| bits(&Case(case).reals(name)));
             let got = gradients.range().unwrap().map(bits);
@@ -268,6 +270,41 @@ fn long_sums_have_the_bits_of_the_definition() {
             let levels = Levels::bits(4).unwrap();
             let seed = seed().wrapping_add(i as u64);
             Problem { form, gradient, axis, outer, levels, seed }.check().unwrap();
+        }
+    }
+}
+
+/// So many elements that dx goes past the caches, part by part, to any place of a line.
+#[test]
+fn gradients_past_the_caches_have_the_bits_of_the_definition() {
+    let rng = Rng::new(seed());
+    let levels = Levels::bits(8).unwrap();
+    let grid = Grid::from_range(-1.0, 2.0, levels).unwrap();
+    let channels = |channels, inner| Axis::Channels { channels, inner };
+    for (axis, len) in [
+        (Axis::Tensor, 600_003),
+        (channels(3, 9001), 9001 * 69),
+        (channels(3, 513), 513 * 1200),
+        (channels(40, 1), 40 * 15_001),
+    ] {
+        let x: Vec<_> = (0..len).map(|_| (rng.fraction() - 1.25) * 4.0).collect();
+        let dy: Vec<_> = (0..len).map(|_| rng.fraction() - 1.5).collect();
+        let (dx, gains): (Vec<_>, Vec<_>) =
+            (0..len).map(|i| reference::fake_quant_gradients(&grid, Gradient::Range, x[i], dy[i])).unzip();
+        let sums = reference::channel_sums(axis, &gains, |_| [1.0; 2]);
+        let grids = vec![grid; axis.channels()];
+        for backend in backends() {
+            let spec = FakeQuantSpec { axis, backend: Some(backend), ..FakeQuantSpec::new(&grids) };
+            let fake = FakeQuant::new(&spec).unwrap();
+            let mut gradients = Gradients::new(&fake).unwrap();
+            let at = rng.below(16);
+            let mut got = vec![0.0; at + len];
+            fake.backward(&x, &dy, &mut got[at..], &mut gradients).unwrap();
+            assert!(bits(&got[at..]) == bits(&dx), "{}: dx, {axis:?}", backend.kernel());
+            for (i, got) in gradients.range().unwrap().into_iter().enumerate() {
+                let sums: Vec<_> = sums.iter().map(|sums| sums[i]).collect();
+                assert_eq!(bits(got), bits(&sums), "{}: {axis:?}, from {at} on", backend.kernel());
+            }
         }
     }
 }

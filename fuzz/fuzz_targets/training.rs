@@ -34,7 +34,7 @@ struct Input {
 }
 
 /// Elements at most.
-const LARGEST: usize = 2000;
+const LARGEST: usize = 20_000;
 
 fuzz_target!(|input: Input| {
     // What is refused is refused: there is no more to compare.

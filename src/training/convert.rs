@@ -92,7 +92,7 @@ impl TrainedLayer<'_> {
     /// # Errors
     /// [`Error::Layer`], naming layer and channel, for a weight or bias that is no finite number, for weights of over 256 levels, for a bias beyond
     /// int32, for a multiplier that is 0 or 2^30 and more, and for weights and a bias with which a sum might wrap. [`Error::Length`]
-    /// unless there are a bias a channel and one grid or one a channel, [`Error::Divisor`], [`Error::Memory`].
+    /// unless there are a bias a channel and one grid or one a channel, [`Error::Divisor`], [`Error::Limit`] of no channels, [`Error::Memory`].
     pub fn convert(&self) -> Result<ConvertedLayer, Error> {
         let (channels, axis) = (self.bias.len(), self.axis()?);
         let mut lifts = collect(channels, (0..channels).map(|_| 0))?;

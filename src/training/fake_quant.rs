@@ -224,7 +224,7 @@ impl FakeQuant {
     /// From x and the gradient dy of what forward made of it: the gradient dx, and those of the parameters. Allocates nothing.
     ///
     /// # Errors
-    /// As [`FakeQuant::forward`]; [`Error::Length`] of gradients that were made for another number of channels.
+    /// As [`FakeQuant::forward`]; [`Error::Length`] of gradients that were made for another axis.
     pub fn backward(&self, x: &[f32], dy: &[f32], dx: &mut [f32], gradients: &mut Gradients) -> Result<(), Error> {
         self.axis.check(x.len())?;
         let gradient = match (self.form, self.gradient) {

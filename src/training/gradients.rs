@@ -58,7 +58,7 @@ pub struct Gradients {
 type Both<T> = [Aligned<T>; 2];
 
 impl Gradients {
-    /// Room for those of `fake`.
+    /// Room for those of `fake`: for channels in the last dimension, about 700 bytes a channel.
     ///
     /// # Errors
     /// [`Error::Memory`].
@@ -67,12 +67,12 @@ impl Gradients {
             Ok([aligned("gradients", count)?, aligned("gradients", count)?])
         }
         let channels = fake.axis().channels();
-        let wide = if fake.is_side_by_side() { channels } else { 1 };
+        let (levels, wide) = if fake.is_side_by_side() { (channels, 0) } else { (1, channels) };
         Ok(Self {
             gradient: fake.gradient(),
             line: zeros(fake.line())?,
-            levels: zeros(wide.saturating_mul(LEVELS))?,
-            wide: zeros(channels)?,
+            levels: zeros(levels.saturating_mul(LEVELS))?,
+            wide: zeros(wide)?,
             sums: zeros(channels)?,
         })
     }

@@ -1,7 +1,7 @@
 //! Quantized `.tflite` networks on zeropoint.
 //!
 //! [`Model::read`] takes a file apart and checks all that it says; [`Model::write`] is its inverse;
-//! [`Plan`] gives every activation a place in one block of memory; [`Network`] is prepared once and runs. With the feature `cli`,
+//! [`Plan`] gives every activation, and what layers use beside, a place in one block of memory; [`Network`] is prepared once and runs. With the feature `cli`,
 //! `Picture` makes input codes of picture files, and `Npz` reads recorded tensors.
 
 /// The code in the README.

@@ -113,7 +113,7 @@ impl Network {
     ///
     /// # Errors
     /// [`Error::Layer`] with the operator and what its layer refuses; [`Error::Unsupported`] for tensors of a type or a
-    /// form that no layer takes; [`Error::Memory`].
+    /// form that no layer takes; [`Error::Arena`], [`Error::Memory`].
     pub fn new(model: &Model, options: &Options) -> Result<Self, Error> {
         let bare = Plan::new(model)?.arena;
         let raised = raised(model);
@@ -273,4 +273,22 @@ fn split<'a>(arena: &'a mut [u8], parts: [&Range<usize>; 2]) -> Option<([&'a mut
     let (second, behind) = rest.split_at_mut_checked(high.len())?;
     let parts = if swapped { [second, first] } else { [first, second] };
     Some((parts, [(0, before), (low.end, between), (high.end, behind)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split;
+
+    #[test]
+    fn parts_are_split_in_any_order() {
+        let mut arena = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+        let ([a, b], others) = split(&mut arena, [&(6..8), &(1..3)]).expect("apart");
+        assert_eq!((&*a, &*b), (&[6, 7][..], &[1, 2][..]));
+        assert_eq!(others, [(0, &[0][..]), (3, &[3, 4, 5]), (8, &[8, 9])]);
+        let ([a, b], _) = split(&mut arena, [&(0..4), &(4..4)]).expect("apart");
+        assert_eq!((a.len(), b.len()), (4, 0));
+        for parts in [[0..4, 3..5], [3..5, 0..4], [0..4, 8..11]] {
+            assert!(split(&mut arena, [&parts[0], &parts[1]]).is_none(), "{parts:?}");
+        }
+    }
 }

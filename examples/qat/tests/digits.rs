@@ -50,5 +50,6 @@ fn channels_of_nothing_do_what_was_simulated() {
         let comparison = Network::convert(&simulation).unwrap().compare(&simulation, test).unwrap();
         println!("{comparison:?}");
         assert!(comparison.same_class >= 99.5 && comparison.farthest_score <= 1, "{comparison:?}");
+        assert!(comparison.farthest_of_a_layer <= 1, "{comparison:?}");
     }
 }

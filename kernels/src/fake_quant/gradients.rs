@@ -356,15 +356,20 @@ impl Channel {
             }
             for i in done..count {
                 let gains = at.add(i).element::<G>(step);
-                self.0[i / BLOCK].iter_mut().zip(gains).for_each(|(sums, gain)| sums[i % BLOCK] += gain);
+                self.0[i / BLOCK][0][i % BLOCK] += gains[0];
+                self.0[i / BLOCK][1][i % BLOCK] += gains[1];
             }
         }
     }
 
-    /// Of one sum, the lanes of row `row` and those behind it.
+    /// Of one sum, those of eight rows.
     #[inline(always)]
     fn lanes(&self, sum: usize, row: usize) -> [f32; LANES] {
-        core::array::from_fn(|lane| self.0[row / BLOCK][sum][row % BLOCK + lane])
+        let mut lanes = [0.0; LANES];
+        for i in 0..LANES {
+            lanes[i] = self.0[row / BLOCK][sum][row % BLOCK + i];
+        }
+        lanes
     }
 }
 
@@ -396,15 +401,30 @@ unsafe fn one<L: Lanes, G: Gradient>(from: At, len: usize, step: Step, stream: b
         }
         last.few::<L, G>(from.add(whole), rest, step);
     }
-    [0, 1].map(|sum| {
-        let mut lanes = rows.lanes(sum, 0);
-        let mut plus = |rows: &Channel, row| lanes.iter_mut().zip(rows.lanes(sum, row)).for_each(|(a, b)| *a += b);
-        (LANES..ROWS).step_by(LANES).for_each(|row| plus(&rows, row));
-        (0..rest / LANES).for_each(|packet| plus(&last, packet * LANES));
-        let four: [f32; 4] = core::array::from_fn(|i| lanes[i] + lanes[i + 4]);
-        let folded = (four[0] + four[2]) + (four[1] + four[3]);
-        let mut tail = 0.0;
-        (rest / LANES * LANES..rest).for_each(|row| tail += last.0[row / BLOCK][sum][row % BLOCK]);
-        tail + folded
-    })
+    [folded(&rows, &last, rest, 0), folded(&rows, &last, rest, 1)]
+}
+
+/// One of both sums: of all rows, and of the last elements, `rest` of them.
+#[inline(always)]
+fn folded(rows: &Channel, last: &Channel, rest: usize, sum: usize) -> f32 {
+    let mut lanes = rows.lanes(sum, 0);
+    for row in (LANES..ROWS).step_by(LANES) {
+        add_lanes(&mut lanes, rows.lanes(sum, row));
+    }
+    for row in (0..rest - rest % LANES).step_by(LANES) {
+        add_lanes(&mut lanes, last.lanes(sum, row));
+    }
+    let four = [lanes[0] + lanes[4], lanes[1] + lanes[5], lanes[2] + lanes[6], lanes[3] + lanes[7]];
+    let mut tail = 0.0;
+    for row in rest - rest % LANES..rest {
+        tail += last.0[row / BLOCK][sum][row % BLOCK];
+    }
+    tail + ((four[0] + four[2]) + (four[1] + four[3]))
+}
+
+#[inline(always)]
+fn add_lanes(to: &mut [f32; LANES], lanes: [f32; LANES]) {
+    for i in 0..LANES {
+        to[i] += lanes[i];
+    }
 }

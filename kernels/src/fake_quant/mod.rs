@@ -1,7 +1,7 @@
 //! Fake quantization, element by element: reals to the nearest reals that codes stand for, and gradients back.
 //!
 //! The loops are plain Rust, compiled once with the features of each row, so that vectors are the compiler's; those with sums,
-//! or with steps of each element, take blocks of sixteen elements. Lanes store past the caches what these could not keep: on Emerald Rapids, 16 MiB of straight-through gradients 26 to 35 GB/s, a copy having 28. Every
+//! or with steps of each element, take blocks of sixteen elements. Lanes store past the caches what these could not keep. Every
 //! element takes the same float operations on every backend, fused only where the product is exact; sums of gradients have an
 //! order of their own, so bits do not depend on the backend.
 //!
@@ -34,7 +34,7 @@ const ROWS: usize = 32;
 /// Lines of channels that come at once: the sums of some channels, out of all, stay in L1 for them.
 const LINES: usize = 8 * ROWS;
 /// Elements from where floats are read, of gradients or to be rounded past the caches, to where they are fetched; and so where gradients
-/// are stored through the caches. Zen 3: rounding from memory, a step a tensor, 31 to 34 GB/s; gradients from L3, 64 channels, 25 to 31.
+/// are stored through the caches. Zen 3: rounding from memory, a step a tensor, 31 to 34 GB/s; gradients from L3, 64 channels, then of 64-bit sums, 25 to 31.
 const AHEAD: usize = 512;
 /// 1.5 * 2^23: beside it floats are integers, so that adding it rounds to the nearest, for |x| < 2^22.
 const MAGIC: f32 = 12_582_912.0;

@@ -36,7 +36,9 @@ pub fn ends(run: &Run) {
     // Rows of sums take turns after 32 elements, and earlier where blocks begin at a line of the caches.
     // Rounding goes backward where it is longer than 512.
     for len in (0..=65).chain([127, 128, 129, 143, 144, 145, 272, 300, 600]) {
-        for (channels, each) in [(1, usize::MAX), (1, 1), (3, 1), (16, 1), (33, 1), (48, 1), (2, 16), (3, 21)] {
+        for (channels, each) in
+            [(1, usize::MAX), (1, 1), (3, 1), (16, 1), (33, 1), (48, 1), (2, 16), (3, 21), (2, 70)]
+        {
             let form = rng.pick(&[FakeForm::Nearest, FakeForm::Divide, FakeForm::Multiply]);
             let gradient = rng.pick(&[
                 FakeGradient::Bounds,

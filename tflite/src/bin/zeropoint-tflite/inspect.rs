@@ -57,7 +57,7 @@ pub fn inspect(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode, F
         let steps = format!("{} to {}", place.steps.start(), place.steps.end());
         writeln!(out, "{index:>6}  {:>10} {:>10}  {steps:>9}", place.offset, place.bytes)?;
     }
-    writeln!(out, "arena {} bytes; no plan needs less than {}", plan.arena, plan.bound)?;
+    writeln!(out, "arena {} bytes without workspaces; no plan needs less than {}", plan.arena, plan.bound)?;
     Ok(ExitCode::SUCCESS)
 }
 
