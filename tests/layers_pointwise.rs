@@ -9,7 +9,7 @@ mod common;
 use common::image::{Gaps, Image, gaps, windows};
 use common::matrix::Value;
 use common::pool::Scoped;
-use common::{Rng, backends, seed};
+use common::{RULES, Rng, backends, seed};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{RngSeed, TestRunner};
@@ -20,15 +20,6 @@ use zeropoint::layers::{
 };
 use zeropoint::quant::Ties;
 use zeropoint::{Code, Error, OutputCode, QuantParams, Rounding, TensorMut, TensorRef, reference};
-
-const RULES: [Rounding; 6] = [
-    Rounding::DoubleAway,
-    Rounding::DoubleAwaySat,
-    Rounding::DoubleUp,
-    Rounding::SingleUp,
-    Rounding::SingleAway,
-    Rounding::SingleEven,
-];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {

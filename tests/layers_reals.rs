@@ -6,21 +6,12 @@
 mod common;
 
 use common::matrix::Value;
-use common::{Rng, seed};
+use common::{RULES, Rng, seed};
 use zeropoint::layers::{
     Add, AveragePool2d, AveragePool2dSpec, AverageTies, BinarySpec, MaxPool2d, MaxPool2dSpec, Mean, MeanSpec, Mul,
     Sub,
 };
 use zeropoint::{Code, OutputCode, QuantParams, Rounding, TensorMut, TensorRef};
-
-const RULES: [Rounding; 6] = [
-    Rounding::DoubleAway,
-    Rounding::DoubleAwaySat,
-    Rounding::DoubleUp,
-    Rounding::SingleUp,
-    Rounding::SingleAway,
-    Rounding::SingleEven,
-];
 
 /// Both of each pair of codes there is.
 fn pairs<C: Value>() -> [Vec<C>; 2] {

@@ -12,9 +12,19 @@ use std::io::Write;
 use std::sync::Once;
 
 use zeropoint::kernels::TABLE;
-use zeropoint::{Backend, available};
+use zeropoint::{Backend, Rounding, available};
 
 pub use rng::Rng;
+
+/// The rules of layers whose multipliers are those of scales.
+pub const RULES: [Rounding; 6] = [
+    Rounding::DoubleAway,
+    Rounding::DoubleAwaySat,
+    Rounding::DoubleUp,
+    Rounding::SingleUp,
+    Rounding::SingleAway,
+    Rounding::SingleEven,
+];
 
 /// What all data of the tests derives from: `ZEROPOINT_SEED`, or always the same.
 pub fn seed() -> u64 {
