@@ -366,8 +366,8 @@ impl Channel {
     #[inline(always)]
     fn lanes(&self, sum: usize, row: usize) -> [f32; LANES] {
         let mut lanes = [0.0; LANES];
-        for i in 0..LANES {
-            lanes[i] = self.0[row / BLOCK][sum][row % BLOCK + i];
+        for (i, lane) in lanes.iter_mut().enumerate() {
+            *lane = self.0[row / BLOCK][sum][row % BLOCK + i];
         }
         lanes
     }
