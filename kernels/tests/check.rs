@@ -501,6 +501,20 @@ fn fake_quantization_refused() {
     assert_eq!(back, length("dy", 4, 3));
     let back = fine.backward(backend, FakeGradient::Index, [&x, &x], &mut y, [a, &mut b[..1]]);
     assert_eq!(back, length("sums", 2, 1));
+    // Gradients of single elements are of whole lines of the channels.
+    let pairs = [0.0, 1.0];
+    let lines = FakeQuant {
+        run: 1,
+        scale: &pairs,
+        inverse: &pairs,
+        low: &pairs,
+        high: &pairs,
+        first: &pairs,
+        last: &pairs,
+        ..fine
+    };
+    let back = lines.backward(backend, FakeGradient::Bounds, [&x[..3], &x[..3]], &mut y[..3], [a, b]);
+    assert_eq!(back, Err(Error::Divisor { argument: "channels", value: 2, of: 3 }));
     // Of whatever form, gradients of steps round to them.
     let steps = FakeQuant { form: FakeForm::Divide, last: &[f32::NAN], ..fine };
     let mut back = |gradient| steps.backward(backend, gradient, [&x, &x], &mut y, [&mut *a, &mut *b]);
